@@ -54,14 +54,14 @@ func (s Spec) validate() error {
 // prometheus.Collector; Run must be running for background refreshes.
 type Set struct {
 	runners []*runner
-	// scrape makes overlapping gathers take turns: a collector that is busy
-	// then is one that hangs.
-	scrape sync.Mutex
+	// turn is held by the gather that reads; overlapping ones wait for it, so
+	// that a collector that is busy is one that hangs.
+	turn chan struct{}
 }
 
 // NewSet checks specs and makes a Set of them.
 func NewSet(log *slog.Logger, specs ...Spec) (*Set, error) {
-	s := &Set{}
+	s := &Set{turn: make(chan struct{}, 1)}
 	names := make(map[string]bool)
 	for _, spec := range specs {
 		if err := spec.validate(); err != nil {
@@ -114,8 +114,8 @@ func (s *Set) warmUp(ctx context.Context) {
 
 // read runs the given in-scrape collectors side by side.
 func (s *Set) read(ctx context.Context, runners []*runner) {
-	s.scrape.Lock()
-	defer s.scrape.Unlock()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	var wg sync.WaitGroup
 	for _, r := range runners {
 		wg.Go(func() { r.refresh(ctx) })

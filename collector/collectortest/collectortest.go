@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
 
 	"ack-exporter/collector"
@@ -37,7 +37,7 @@ func Exposition(t testing.TB, pc prometheus.Collector) string {
 	if err != nil {
 		t.Fatalf("gather: %v", err)
 	}
-	problems, err := testutil.GatherAndLint(reg)
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
 	if err != nil {
 		t.Fatalf("lint: %v", err)
 	}
