@@ -4,7 +4,6 @@ package hostfs
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -84,7 +83,7 @@ func (p Procfs) Sysctl(name string) string { return p.Path("sys", name) }
 
 // ErrHostUnknown says that the process cannot tell whether it is in the host's network
 // namespace.
-var ErrHostUnknown = errors.New("cannot tell whether this is the host's network namespace")
+var ErrHostUnknown = fmt.Errorf("cannot tell whether this is the host's network namespace: %w", collector.ErrUnavailable)
 
 // InHostNetwork reports whether this process is in the network namespace of
 // process 1 of this proc file system.

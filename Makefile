@@ -1,0 +1,54 @@
+# Everything that is done with this repository, in one place. `make help` lists it.
+
+GO      ?= go
+BIN     := bin/ack-exporter
+# What the caller's environment says of VCS stamping does not count here.
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
+E2E     := $(GO) test -tags e2e -count=1 -timeout 20m
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+.PHONY: build
+build: ## build bin/ack-exporter, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/ack-exporter
+
+.PHONY: run
+run: build ## build and run the node role on http://127.0.0.1:9777
+	$(BIN) node --web.listen-address=127.0.0.1:9777
+
+.PHONY: test
+test: ## unit tests with the race detector; needs no root
+	$(GO) vet ./...
+	$(GO) test -race -timeout 5m ./...
+
+.PHONY: e2e
+e2e: ## tests against the real kernel; needs root, conntrack, nft and ip
+	$(E2E) -race ./e2e/...
+
+.PHONY: bench
+bench: ## the budgets, measured; needs what e2e needs
+	$(GO) test -run '^$$' -bench . -benchmem ./collector/...
+	$(E2E) -run '^$$' -bench . -benchtime 1x ./e2e/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; done
+
+.PHONY: lint
+lint: ## golangci-lint, built from source once and kept in Go's build cache
+	$(GO) tool -modfile tools/golangci-lint.mod golangci-lint run ./...
+
+.PHONY: docs
+docs: ## write docs/metrics.md and the list of metric names from the code
+	$(GO) test ./cmd/ack-exporter -run TestDocs -update
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

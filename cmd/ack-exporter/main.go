@@ -1,0 +1,73 @@
+// Command ack-exporter exposes what breaks silently on the user's side of an
+// Alibaba Cloud ACK cluster as Prometheus metrics.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	sloggokit "github.com/tjhop/slog-gokit"
+)
+
+const programName = "ack-exporter"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status) //nolint:forbidigo // main is where the exit status goes
+}
+
+// run is the program: it returns the exit status, 0 or 1.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := kingpin.New(programName, "Prometheus exporter for the data plane of Alibaba Cloud ACK clusters.")
+	app.UsageWriter(stdout)
+	app.ErrorWriter(stderr)
+	app.HelpFlag.Short('h')
+	// --help and --version end here, and not by os.Exit.
+	ended := false
+	app.Terminate(func(int) { ended = true })
+	app.Version(version.Print(programName))
+
+	logConfig := &promslog.Config{}
+	promslogflag.AddFlags(app, logConfig)
+	web := addWebFlags(app)
+	node := addNodeCommand(app)
+
+	command, err := app.Parse(args)
+	if ended {
+		return 0
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v; try --help\n", programName, err)
+		return 1
+	}
+
+	logger := newLogger(logConfig, stderr)
+	logger.Info("starting", "command", command, "version", version.Info(), "build", version.BuildContext())
+	if err := node.run(ctx, logger, web); err != nil {
+		logger.Error("cannot go on", "err", err)
+		return 1
+	}
+	logger.Info("stopped")
+	return 0
+}
+
+// newLogger makes the one logger of the process: slog in front, go-kit as sink.
+func newLogger(config *promslog.Config, w io.Writer) *slog.Logger {
+	sink := log.NewLogfmtLogger(log.NewSyncWriter(w))
+	if config.Format != nil && config.Format.String() == "json" {
+		sink = log.NewJSONLogger(log.NewSyncWriter(w))
+	}
+	return slog.New(sloggokit.NewGoKitHandler(sink, config.Level))
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"ack-exporter/collector"
+	"ack-exporter/collector/conntrack"
+	"ack-exporter/collector/hostnet"
+	"ack-exporter/collector/kmsg"
+	"ack-exporter/collector/sysctl"
+	"ack-exporter/internal/hostfs"
+)
+
+// nodeCommand is the role that runs on every node.
+type nodeCommand struct {
+	scrapeTimeout time.Duration
+
+	procfs, sysfs, rootfs string
+
+	hostnet, conntrack, conntrackTable, sysctl, kmsg *collectorFlags
+
+	tableMaxEntries uint64
+	nodePorts       string
+	kmsgPath        string
+}
+
+// collectorFlags are the flags that collectors of one kind share.
+type collectorFlags struct {
+	name       string
+	enabled    bool
+	background bool
+	interval   time.Duration // where background
+}
+
+func addCollector(cmd *kingpin.CmdClause, name, help string) *collectorFlags {
+	f := &collectorFlags{name: name}
+	cmd.Flag("collector."+name, "Collector "+name+": "+help+".").Default("true").BoolVar(&f.enabled)
+	return f
+}
+
+func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string) *collectorFlags {
+	f := addCollector(cmd, name, help)
+	f.background = true
+	cmd.Flag("collector."+name+".interval", "Pause between two refreshes of the collector "+name+".").
+		Default(interval).DurationVar(&f.interval)
+	return f
+}
+
+func addNodeCommand(app *kingpin.Application) *nodeCommand {
+	cmd := app.Command("node", "Expose the state of this node: connection tracking, kernel parameters, kernel log.")
+	n := &nodeCommand{}
+	cmd.Flag("collector.scrape-timeout", "Longest time that a scrape waits for a collector that reads in the scrape.").
+		Default("5s").DurationVar(&n.scrapeTimeout)
+	cmd.Flag("path.procfs", "Mount point of the host's proc file system.").Default("/proc").StringVar(&n.procfs)
+	cmd.Flag("path.sysfs", "Mount point of the host's sysfs.").Default("/sys").StringVar(&n.sysfs)
+	cmd.Flag("path.rootfs", "Where the host's root file system is.").Default("/").StringVar(&n.rootfs)
+
+	n.hostnet = addCollector(cmd, "hostnet", "whether the exporter is in the host's network namespace")
+	n.conntrack = addCollector(cmd, "conntrack", "usage, limit, timeouts and counters of connection tracking")
+	n.conntrackTable = addBackgroundCollector(cmd, "conntrack_table", "the connection tracking table by protocol and state", "1m")
+	cmd.Flag("collector.conntrack_table.max-entries", "Entries after which a pass stops and estimates the rest; 0: never, every pass is exact.").
+		Default("250000").Uint64Var(&n.tableMaxEntries)
+	n.sysctl = addCollector(cmd, "sysctl", "kernel parameters that break ACK nodes when changed")
+	cmd.Flag("collector.sysctl.nodeport-range", "The cluster's range of NodePorts.").Default("30000-32767").StringVar(&n.nodePorts)
+	n.kmsg = addCollector(cmd, "kmsg", "events in the kernel log")
+	cmd.Flag("collector.kmsg.path", "Device of the kernel log.").Default("/dev/kmsg").StringVar(&n.kmsgPath)
+	return n
+}
+
+// specs makes the collectors that are switched on.
+func (n *nodeCommand) specs() ([]collector.Spec, error) {
+	nodePorts, err := sysctl.ParsePortRange(n.nodePorts)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.sysctl.nodeport-range: %w", err)
+	}
+	procfs := hostfs.Procfs(n.procfs)
+	var specs []collector.Spec
+	for _, choice := range []struct {
+		flags     *collectorFlags
+		collector collector.Collector
+	}{
+		{n.hostnet, hostnet.New(procfs)},
+		{n.conntrack, conntrack.New(procfs)},
+		{n.conntrackTable, conntrack.NewTable(procfs, n.tableMaxEntries)},
+		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
+		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
+	} {
+		if !choice.flags.enabled {
+			continue
+		}
+		spec, err := choice.flags.spec(choice.collector, n.scrapeTimeout)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// backgroundTimeout is the longest time that a refresh in the background takes.
+const backgroundTimeout = 30 * time.Second
+
+func (f *collectorFlags) spec(c collector.Collector, scrapeTimeout time.Duration) (collector.Spec, error) {
+	if !f.background {
+		return collector.Spec{Name: f.name, Collector: c, Timeout: scrapeTimeout}, nil
+	}
+	if f.interval < time.Second {
+		return collector.Spec{}, fmt.Errorf("--collector.%s.interval: %s is shorter than 1s", f.name, f.interval)
+	}
+	return collector.Spec{
+		Name: f.name, Collector: c,
+		Interval: f.interval,
+		Timeout:  min(f.interval, backgroundTimeout),
+		Spread:   time.Second,
+	}, nil
+}
+
+// run serves until ctx ends.
+func (n *nodeCommand) run(ctx context.Context, log *slog.Logger, web *webFlags) error {
+	if n.scrapeTimeout <= 0 {
+		return fmt.Errorf("--collector.scrape-timeout: %s is not positive", n.scrapeTimeout)
+	}
+	for _, path := range []struct{ flag, dir string }{
+		{"--path.procfs", n.procfs}, {"--path.sysfs", n.sysfs}, {"--path.rootfs", n.rootfs},
+	} {
+		if _, err := os.ReadDir(path.dir); err != nil {
+			return fmt.Errorf("%s: %w", path.flag, err)
+		}
+	}
+	specs, err := n.specs()
+	if err != nil {
+		return err
+	}
+	set, err := collector.NewSet(log, specs...)
+	if err != nil {
+		return err
+	}
+	warnOutsideHost(log, hostfs.Procfs(n.procfs))
+	return web.serve(ctx, log, set)
+}
+
+// warnOutsideHost says loudly what otherwise shows as numbers that are wrong.
+func warnOutsideHost(log *slog.Logger, procfs hostfs.Procfs) {
+	host, err := procfs.InHostNetwork()
+	switch {
+	case err != nil:
+		log.Error("host network namespace not found", "err", err)
+	case !host:
+		log.Error("not in the host's network namespace: kernel parameters, timeouts and the connection tracking table by class cannot be seen; set hostNetwork: true")
+	}
+}
