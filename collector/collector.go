@@ -46,6 +46,7 @@ type Follower interface {
 // Rester is a Collector whose refresh can cost much CPU time.
 type Rester interface {
 	// Rest is the least pause between the refresh that just ended and the next.
+	// It can be called while a Collect call that timed out is still under way.
 	Rest() time.Duration
 }
 

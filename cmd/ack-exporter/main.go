@@ -34,9 +34,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app.UsageWriter(stdout)
 	app.ErrorWriter(stderr)
 	app.HelpFlag.Short('h')
-	// --help and --version end here, and not by os.Exit.
-	ended := false
-	app.Terminate(func(int) { ended = true })
 	app.Version(version.Print(programName))
 
 	logConfig := &promslog.Config{}
@@ -44,8 +41,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	web := addWebFlags(app)
 	node := addNodeCommand(app)
 
-	command, err := app.Parse(args)
-	if ended {
+	if len(args) == 0 {
+		fmt.Fprintf(stderr, "%s: no command; try --help\n", programName)
+		return 1
+	}
+	command, answered, err := parse(app, args)
+	if answered {
 		return 0
 	}
 	if err != nil {
@@ -61,6 +62,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	logger.Info("stopped")
 	return 0
+}
+
+// parse reads args. answered: they were --help or --version, which is done.
+// kingpin ends the process there, and goes on where it may not; so it is left by
+// a panic.
+func parse(app *kingpin.Application, args []string) (command string, answered bool, err error) {
+	type done struct{}
+	defer func() {
+		if p := recover(); p == (done{}) {
+			answered = true
+		} else if p != nil {
+			panic(p)
+		}
+	}()
+	app.Terminate(func(int) { panic(done{}) })
+	command, err = app.Parse(args)
+	return command, false, err
 }
 
 // newLogger makes the one logger of the process: slog in front, go-kit as sink.

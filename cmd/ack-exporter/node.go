@@ -86,7 +86,7 @@ func (n *nodeCommand) specs() ([]collector.Spec, error) {
 		collector collector.Collector
 	}{
 		{n.hostnet, hostnet.New(procfs)},
-		{n.conntrack, conntrack.New(procfs)},
+		{n.conntrack, conntrack.New(procfs, hostfs.Sysfs(n.sysfs))},
 		{n.conntrackTable, conntrack.NewTable(procfs, n.tableMaxEntries)},
 		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},

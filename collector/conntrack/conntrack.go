@@ -22,6 +22,8 @@ var (
 		"Most entries that the kernel keeps for a network namespace (nf_conntrack_max); new flows are dropped or evict others above it.")
 	familyBuckets = collector.NewGauge("ack_conntrack_buckets",
 		"Buckets of the hash table that all network namespaces share.")
+	familyCPUs = collector.NewGauge("ack_conntrack_cpus",
+		"CPUs of the host that are online. kube-proxy sets the limit to conntrack.maxPerCore, which ACK recommends to be 65536, times this.")
 	familyTimeout = collector.NewGauge("ack_conntrack_timeout_seconds",
 		"How long an entry of this protocol and state stays without a packet, as set in the host's network namespace.",
 		"protocol", "state")
@@ -48,15 +50,19 @@ var counterFamilies = [numCounters]*collector.Family{
 // Collector reads usage, limit, timeouts and counters: a few small files.
 type Collector struct {
 	procfs hostfs.Procfs
+	sysfs  hostfs.Sysfs
 	sums   accumulator
 }
 
-// New makes a Collector that reads the host's proc file system.
-func New(procfs hostfs.Procfs) *Collector { return &Collector{procfs: procfs} }
+// New makes a Collector that reads the host's proc file system and sysfs.
+func New(procfs hostfs.Procfs, sysfs hostfs.Sysfs) *Collector {
+	return &Collector{procfs: procfs, sysfs: sysfs}
+}
 
 // snapshot is what the files say.
 type snapshot struct {
 	entries, limit, buckets uint64
+	cpus                    int // 0 where they could not be counted
 	counts                  counts
 	timeouts                []timeout
 }
@@ -68,7 +74,7 @@ type timeout struct {
 
 // Families implements collector.Collector.
 func (*Collector) Families() []*collector.Family {
-	return append([]*collector.Family{familyEntries, familyLimit, familyBuckets, familyTimeout}, counterFamilies[:]...)
+	return append([]*collector.Family{familyEntries, familyLimit, familyBuckets, familyCPUs, familyTimeout}, counterFamilies[:]...)
 }
 
 // Collect implements collector.Collector. It is not applicable where the kernel
@@ -83,8 +89,12 @@ func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What follows does not hide the usage where it cannot be read.
+	s.cpus, err = c.sysfs.OnlineCPUs()
 	if host {
-		s.timeouts, err = readTimeouts(c.procfs)
+		var errTimeouts error
+		s.timeouts, errTimeouts = readTimeouts(c.procfs)
+		err = errors.Join(err, errTimeouts)
 	}
 	return s.metrics(), err
 }
@@ -157,6 +167,9 @@ func (s snapshot) metrics() []prometheus.Metric {
 		familyEntries.Metric(float64(s.entries)),
 		familyLimit.Metric(float64(s.limit)),
 		familyBuckets.Metric(float64(s.buckets)),
+	}
+	if s.cpus > 0 {
+		metrics = append(metrics, familyCPUs.Metric(float64(s.cpus)))
 	}
 	for c, family := range counterFamilies {
 		if s.counts.present[c] {

@@ -18,12 +18,15 @@ func fixture(name string) hostfs.Procfs {
 	return hostfs.Procfs(filepath.Join("testdata", name, "proc"))
 }
 
+// newCollector reads a fixture on a machine with four CPUs.
+func newCollector(name string) *Collector { return New(fixture(name), "testdata/sys") }
+
 func TestCollectGolden(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"3.10", "4.19", "5.10", "6.1", "6.18", "foreign", "noprocfs"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := collectortest.Collect(t, New(fixture(name)))
+			got, err := collectortest.Collect(t, newCollector(name))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +46,7 @@ func TestCollectFailures(t *testing.T) {
 		{"noprocfs-foreign", collector.ErrUnavailable, "1/net/stat/nf_conntrack"},
 		{"no-such-procfs", hostfs.ErrHostUnknown, "no-such-procfs"},
 	} {
-		got, err := collectortest.Collect(t, New(fixture(c.name)))
+		got, err := collectortest.Collect(t, newCollector(c.name))
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: got %v", c.name, err)
 		}
@@ -55,7 +58,7 @@ func TestCollectFailures(t *testing.T) {
 
 func TestBadTimeoutHidesNothingElse(t *testing.T) {
 	t.Parallel()
-	got, err := collectortest.Collect(t, New(fixture("bad-timeout")))
+	got, err := collectortest.Collect(t, newCollector("bad-timeout"))
 	if !errors.Is(err, collector.ErrDecode) || !strings.Contains(err.Error(), "nf_conntrack_udp_timeout") {
 		t.Errorf("got %v", err)
 	}
@@ -66,6 +69,14 @@ func TestBadTimeoutHidesNothingElse(t *testing.T) {
 	}
 	if strings.Contains(got, `protocol="udp",state="unreplied"`) {
 		t.Error("a timeout that cannot be read is shown")
+	}
+}
+
+func TestUnknownCPUsHideNothingElse(t *testing.T) {
+	t.Parallel()
+	got, err := collectortest.Collect(t, New(fixture("6.18"), "testdata/no-such-sys"))
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(got, "ack_conntrack_entries 0\n") || strings.Contains(got, "ack_conntrack_cpus ") {
+		t.Errorf("%v\n%s", err, got)
 	}
 }
 
@@ -132,7 +143,7 @@ func TestAccumulator(t *testing.T) {
 
 func TestSumsSurviveManyScrapes(t *testing.T) {
 	t.Parallel()
-	c := New(fixture("6.1"))
+	c := newCollector("6.1")
 	first, err := collectortest.Collect(t, c)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +162,7 @@ func TestSumsSurviveManyScrapes(t *testing.T) {
 
 func TestErrorsAreClassified(t *testing.T) {
 	t.Parallel()
-	_, err := New(fixture("no-such-procfs")).Collect(t.Context())
+	_, err := newCollector("no-such-procfs").Collect(t.Context())
 	if !errors.Is(err, fs.ErrNotExist) || collector.ReasonOf(err) != collector.ReasonUnavailable {
 		t.Errorf("got %v", err)
 	}

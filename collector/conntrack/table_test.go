@@ -372,7 +372,7 @@ func BenchmarkAddDatagram(b *testing.B) {
 }
 
 func BenchmarkScrape(b *testing.B) {
-	c := New(fixture("6.18"))
+	c := newCollector("6.18")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.Collect(context.Background()); err != nil {

@@ -123,3 +123,39 @@ func inode(path string) (fileID, error) {
 	}
 	return fileID{device: st.Dev, inode: st.Ino}, nil
 }
+
+// Sysfs is the mount point of the host's sysfs.
+type Sysfs string
+
+// OnlineCPUs is the number of CPUs that are online
+// (Documentation/ABI/testing/sysfs-devices-system-cpu: cpu/online).
+func (s Sysfs) OnlineCPUs() (int, error) {
+	path := filepath.Join(string(s), "devices/system/cpu/online")
+	b, err := ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	n, err := countCPUs(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// countCPUs counts the members of a list such as "0-3,5".
+func countCPUs(list string) (int, error) {
+	n := 0
+	for item := range strings.SplitSeq(list, ",") {
+		first, last, isRange := strings.Cut(item, "-")
+		if !isRange {
+			last = first
+		}
+		a, errA := strconv.ParseUint(first, 10, 16)
+		b, errB := strconv.ParseUint(last, 10, 16)
+		if errA != nil || errB != nil || a > b {
+			return 0, fmt.Errorf("%.40q in the list of CPUs is no range: %w", item, collector.ErrDecode)
+		}
+		n += int(b-a) + 1
+	}
+	return n, nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"ack-exporter/collector"
+)
+
+var update = flag.Bool("update", false, "write docs/metrics.md and testdata/metrics.txt instead of comparing with them")
+
+const metricsPage = "../../docs/metrics.md"
+
+// nodeSpecs are the collectors of the node role as they are by default.
+func nodeSpecs(t *testing.T) []collector.Spec {
+	t.Helper()
+	app := kingpin.New(programName, "")
+	node := addNodeCommand(app)
+	if _, err := app.Parse([]string{"node"}); err != nil {
+		t.Fatal(err)
+	}
+	specs, err := node.specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return specs
+}
+
+// TestDocsMetrics proves that docs/metrics.md tells every family as the code
+// does, between the markers of each collector.
+func TestDocsMetrics(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(metricsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(page)
+	self, err := collector.NewSet(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = replaceTable(t, got, "every collector", self.Families())
+	for _, spec := range nodeSpecs(t) {
+		got = replaceTable(t, got, spec.Name, spec.Collector.Families())
+	}
+	compareOrUpdate(t, metricsPage, got)
+}
+
+// replaceTable puts the table of families between the markers of this name.
+func replaceTable(t *testing.T, page, name string, families []*collector.Family) string {
+	t.Helper()
+	begin, end := "<!-- metrics: "+name+" -->\n", "<!-- end: "+name+" -->\n"
+	before, rest, ok1 := strings.Cut(page, begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("%s has no markers for %q", metricsPage, name)
+	}
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	for _, f := range families {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.TypeName(), strings.Join(f.Labels, ", "), f.Help)
+	}
+	return before + begin + b.String() + end + after
+}
+
+// TestDocsNames freezes names, types and labels: dashboards and rules of other
+// people depend on them.
+func TestDocsNames(t *testing.T) {
+	t.Parallel()
+	self, err := collector.NewSet(slog.New(slog.DiscardHandler), nodeSpecs(t)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, f := range self.Families() {
+		lines = append(lines, fmt.Sprintf("%s{%s} %s\n", f.Name, strings.Join(f.Labels, ","), f.TypeName()))
+	}
+	slices.Sort(lines)
+	compareOrUpdate(t, "testdata/metrics.txt", strings.Join(lines, ""))
+}
+
+// TestDocsFlags proves that the README names every flag of a collector.
+func TestDocsFlags(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := kingpin.New(programName, "")
+	addWebFlags(app)
+	addNodeCommand(app)
+	model := app.Model()
+	flags := slices.Clone(model.Flags)
+	for _, command := range model.Commands {
+		flags = append(flags, command.Flags...)
+	}
+	for _, f := range flags {
+		if f.Hidden || strings.HasPrefix(f.Name, "help") {
+			continue
+		}
+		if !strings.Contains(string(readme), "`--"+f.Name) && !strings.Contains(string(readme), "`--[no-]"+f.Name) {
+			t.Errorf("README.md does not name --%s", f.Name)
+		}
+	}
+}
+
+func compareOrUpdate(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s is not what the code says; run `make docs`. The code says:\n%s", path, got)
+	}
+}
