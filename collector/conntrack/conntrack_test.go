@@ -190,7 +190,7 @@ func FuzzParseStat(f *testing.F) {
 			t.Fatalf("%d CPUs", len(s.cpus))
 		}
 		var a accumulator
-		if a.add(s) != a.add(s) {
+		if first, second := a.add(s), a.add(s); first != second {
 			t.Fatal("the same reading twice changed the sums")
 		}
 	})
