@@ -622,12 +622,12 @@ func TestRestStretchesIntervalAndMaxAge(t *testing.T) {
 		if n := r.calls.Load(); n != 1 {
 			t.Errorf("%d refreshes in 8 minutes", n)
 		}
-		elapse(20 * time.Minute)
+		elapse(18 * time.Minute)
 		expect(t, set, map[string]string{seriesValue: "1"})
 		if n := r.calls.Load(); n != 3 {
-			t.Errorf("%d refreshes in 28 minutes: a failure must not cut the rest", n)
+			t.Errorf("%d refreshes in 26 minutes: a failure must not cut the rest", n)
 		}
-		elapse(3 * time.Minute)
+		elapse(5 * time.Minute)
 		expect(t, set, map[string]string{seriesValue: "absent"})
 	})
 }
