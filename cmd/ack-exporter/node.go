@@ -12,6 +12,7 @@ import (
 	"ack-exporter/collector"
 	"ack-exporter/collector/conntrack"
 	"ack-exporter/collector/hostnet"
+	"ack-exporter/collector/ipvs"
 	"ack-exporter/collector/kmsg"
 	"ack-exporter/collector/sysctl"
 	"ack-exporter/internal/hostfs"
@@ -23,11 +24,12 @@ type nodeCommand struct {
 
 	procfs, sysfs, rootfs string
 
-	hostnet, conntrack, conntrackTable, sysctl, kmsg *collectorFlags
+	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg *collectorFlags
 
-	tableMaxEntries uint64
-	nodePorts       string
-	kmsgPath        string
+	tableMaxEntries    uint64
+	ipvsMaxConnections uint64
+	nodePorts          string
+	kmsgPath           string
 }
 
 // collectorFlags are the flags that collectors of one kind share.
@@ -53,7 +55,7 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 }
 
 func addNodeCommand(app *kingpin.Application) *nodeCommand {
-	cmd := app.Command("node", "Expose the state of this node: connection tracking, kernel parameters, kernel log.")
+	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, kernel parameters, kernel log.")
 	n := &nodeCommand{}
 	cmd.Flag("collector.scrape-timeout", "Longest time that a scrape waits for a collector that reads in the scrape.").
 		Default("5s").DurationVar(&n.scrapeTimeout)
@@ -66,6 +68,10 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 	n.conntrackTable = addBackgroundCollector(cmd, "conntrack_table", "the connection tracking table by protocol and state", "1m")
 	cmd.Flag("collector.conntrack_table.max-entries", "Entries after which a pass stops and estimates the rest; 0: never, every pass is exact.").
 		Default("250000").Uint64Var(&n.tableMaxEntries)
+	n.ipvs = addCollector(cmd, "ipvs", "timeouts and kernel parameters of IPVS")
+	n.ipvsTable = addBackgroundCollector(cmd, "ipvs_table", "services, destinations and connections of IPVS, and UDP connections that lead nowhere", "15s")
+	cmd.Flag("collector.ipvs_table.max-connections", "Connections after which a pass stops; 0: never.").
+		Default("100000").Uint64Var(&n.ipvsMaxConnections)
 	n.sysctl = addCollector(cmd, "sysctl", "kernel parameters that break ACK nodes when changed")
 	cmd.Flag("collector.sysctl.nodeport-range", "The cluster's range of NodePorts.").Default("30000-32767").StringVar(&n.nodePorts)
 	n.kmsg = addCollector(cmd, "kmsg", "events in the kernel log")
@@ -88,6 +94,8 @@ func (n *nodeCommand) specs() ([]collector.Spec, error) {
 		{n.hostnet, hostnet.New(procfs)},
 		{n.conntrack, conntrack.New(procfs, hostfs.Sysfs(n.sysfs))},
 		{n.conntrackTable, conntrack.NewTable(procfs, n.tableMaxEntries)},
+		{n.ipvs, ipvs.New(procfs)},
+		{n.ipvsTable, ipvs.NewTable(procfs, n.ipvsMaxConnections)},
 		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
 	} {

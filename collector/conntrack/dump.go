@@ -5,13 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/cputime"
 )
 
 // The dump is made by hand on a raw socket. The netlink libraries read every
@@ -61,20 +61,20 @@ type pass struct {
 // the same reason the caller must not call it outside the namespace that holds
 // the entries.
 func dumpTable(ctx context.Context, maxEntries uint64) (pass, error) {
-	// The CPU time is that of the thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	start := threadCPU()
-
 	var p pass
 	var err error
+	cost := cputime.Of(func() { p, err = dumpRestarting(ctx, maxEntries) })
+	p.cpu = cost
+	return p, err
+}
+
+func dumpRestarting(ctx context.Context, maxEntries uint64) (p pass, err error) {
 	for range maxRestarts {
 		p, err = dumpOnce(ctx, maxEntries)
 		if !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, errInterrupted) {
 			break
 		}
 	}
-	p.cpu = threadCPU() - start
 	return p, err
 }
 
@@ -212,13 +212,4 @@ func statusOf(message []byte) error {
 		return fmt.Errorf("conntrack dump: %w", unix.Errno(-code))
 	}
 	return nil
-}
-
-// threadCPU is the CPU time that the calling thread has used.
-func threadCPU() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
 }

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/cputime"
 	"ack-exporter/internal/hostfs"
 )
 
@@ -29,21 +29,13 @@ var (
 		"CPU time that passes over the table have cost.")
 )
 
-// dutyCycle is the largest share of one core that passes may take: a pass that
-// cost 1.4 s is followed by a rest of 70 s, whatever the interval.
-const dutyCycle = 0.02
-
 // TableCollector counts the entries of the table by class, in a pass that is
 // too slow for a scrape.
 type TableCollector struct {
 	procfs     hostfs.Procfs
 	maxEntries uint64
 	dump       func(context.Context, uint64) (pass, error)
-
-	// lastCPU is what the last pass cost, in nanoseconds. Rest reads it, also
-	// while a pass that took too long is still under way.
-	lastCPU  atomic.Int64
-	totalCPU time.Duration
+	cost       cputime.Meter
 }
 
 // NewTable makes a TableCollector whose passes stop after maxEntries entries; 0
@@ -58,9 +50,7 @@ func (*TableCollector) Families() []*collector.Family {
 }
 
 // Rest implements collector.Rester.
-func (c *TableCollector) Rest() time.Duration {
-	return time.Duration(float64(c.lastCPU.Load()) / dutyCycle)
-}
+func (c *TableCollector) Rest() time.Duration { return c.cost.Rest() }
 
 // table is the table by class, as far as it was seen.
 type table struct {
@@ -78,7 +68,7 @@ func (c *TableCollector) Collect(ctx context.Context) ([]prometheus.Metric, erro
 	}
 	// Over an empty table a pass would keep softirqs off for the whole walk.
 	if before == 0 {
-		c.lastCPU.Store(0)
+		c.cost.Add(0)
 		return c.metrics(table{pass: pass{complete: true}, scale: 1}), nil
 	}
 	t, err := c.pass(ctx)
@@ -93,8 +83,7 @@ func (c *TableCollector) Collect(ctx context.Context) ([]prometheus.Metric, erro
 
 func (c *TableCollector) pass(ctx context.Context) (table, error) {
 	p, err := c.dump(ctx, c.maxEntries)
-	c.lastCPU.Store(p.cpu.Nanoseconds())
-	c.totalCPU += p.cpu
+	c.cost.Add(p.cpu)
 	if err != nil {
 		return table{}, err
 	}
@@ -132,7 +121,7 @@ func (c *TableCollector) metrics(t table) []prometheus.Metric {
 	metrics := []prometheus.Metric{
 		familyTableComplete.Metric(collector.Bool(t.complete)),
 		familyTableVisited.Metric(float64(t.entries)),
-		familyTableCPU.Metric(c.totalCPU.Seconds()),
+		familyTableCPU.Metric(c.cost.Total().Seconds()),
 		familyTableDNS.Metric(t.scale*float64(t.dnsUDP), protocolNames[udp]),
 		familyTableDNS.Metric(t.scale*float64(t.dnsTCP), protocolNames[tcp]),
 	}
