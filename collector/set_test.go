@@ -173,6 +173,28 @@ func TestBackgroundRefreshKeepsItsInterval(t *testing.T) {
 	})
 }
 
+func TestExportersDoNotActInStep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var last [2]time.Time
+		var specs []collector.Spec
+		for i := range last {
+			spec := background(&fake{collect: func(context.Context, int64) ([]prometheus.Metric, error) {
+				last[i] = time.Now()
+				return nil, nil
+			}})
+			spec.Name = fmt.Sprint("fake", i)
+			specs = append(specs, spec)
+		}
+		stop := running(t, newSet(t, specs...))
+		elapse(10 * time.Hour)
+		stop()
+		if last[0].Equal(last[1]) {
+			t.Error("after ten hours both still refresh at the same moment")
+		}
+	})
+}
+
 func TestFirstRefreshIsSpread(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -218,16 +240,18 @@ func TestBackOffGrowsToTheIntervalAndEndsWithIt(t *testing.T) {
 			}
 			return nil, collector.ErrThrottled
 		}}
-		set := newSet(t, background(f))
+		spec := background(f)
+		spec.Interval = 40 * time.Second // not a power of two: the cap shows
+		set := newSet(t, spec)
 		stop := running(t, set)
-		elapse(6 * time.Minute)
+		elapse(250 * time.Second)
 		expect(t, set, map[string]string{seriesValue: "1"})
-		elapse(2 * time.Minute)
+		elapse(time.Minute)
 		synctest.Wait()
 		expect(t, set, map[string]string{errorsOf("throttled"): fmt.Sprint(f.calls.Load() - 1)})
 		stop()
 
-		want := []float64{0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 1}
+		want := []float64{0, 1, 2, 4, 8, 16, 32, 40, 40, 40, 40, 40, 1}
 		if len(pauses) < len(want) {
 			t.Fatalf("only %d refreshes: %v", len(pauses), pauses)
 		}
@@ -362,7 +386,7 @@ func TestNotApplicableIsNoFailure(t *testing.T) {
 			if call == 2 {
 				return value(1), nil
 			}
-			return nil, fmt.Errorf("no such module: %w", collector.ErrNotApplicable)
+			return value(9), fmt.Errorf("no such module: %w", collector.ErrNotApplicable)
 		}}
 		set := newSet(t, background(f))
 		defer running(t, set)()
@@ -455,7 +479,7 @@ func TestReadyWithoutAScrape(t *testing.T) {
 		if p := set.Pending(); len(p) != 1 || !errors.Is(p[0].Err, syscall.ENOENT) {
 			t.Errorf("after a failure: %v", p)
 		}
-		elapse(time.Second)
+		elapse(time.Minute)
 		synctest.Wait()
 		if p := set.Pending(); len(p) != 0 {
 			t.Errorf("after a success: %v", p)
@@ -493,6 +517,24 @@ func TestStopWaitsForARefreshAndLeaksNothing(t *testing.T) {
 		t.Errorf("a refresh that a stop ended was logged: %s", &log)
 	}
 	expect(t, set, map[string]string{errorsOf("other"): "0", errorsOf("timeout"): "0"})
+}
+
+func TestStopIsNoFailure(t *testing.T) {
+	t.Parallel()
+	// Whether the refresh or the stop is seen first is up to the scheduler.
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fake{collect: func(ctx context.Context, _ int64) ([]prometheus.Metric, error) {
+				<-ctx.Done()
+				return nil, errors.New("torn down")
+			}}
+			set := newSet(t, background(f))
+			stop := running(t, set)
+			synctest.Wait()
+			stop()
+			expect(t, set, map[string]string{errorsOf("other"): "0", errorsOf("timeout"): "0"})
+		})
+	}
 }
 
 func TestStopLeavesAHangingRefreshBehind(t *testing.T) {
