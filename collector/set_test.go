@@ -40,6 +40,16 @@ func value(v float64) []prometheus.Metric {
 	return []prometheus.Metric{familyValue.Metric(v, "whole")}
 }
 
+// brokenAfterTheFirst succeeds once, with v.
+func brokenAfterTheFirst(v float64) *fake {
+	return &fake{collect: func(_ context.Context, call int64) ([]prometheus.Metric, error) {
+		if call == 1 {
+			return value(v), nil
+		}
+		return nil, errors.New("broken")
+	}}
+}
+
 func newSet(t *testing.T, specs ...collector.Spec) *collector.Set {
 	t.Helper()
 	set, err := collector.NewSet(slog.New(slog.DiscardHandler), specs...)
@@ -266,12 +276,7 @@ func TestBackOffGrowsToTheIntervalAndEndsWithIt(t *testing.T) {
 func TestSnapshotGoesAwayAtMaxAge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{collect: func(_ context.Context, call int64) ([]prometheus.Metric, error) {
-			if call == 1 {
-				return value(7), nil
-			}
-			return nil, errors.New("broken")
-		}}
+		f := brokenAfterTheFirst(7)
 		set := newSet(t, background(f))
 		defer running(t, set)()
 		synctest.Wait()
@@ -287,12 +292,7 @@ func TestSnapshotGoesAwayAtMaxAge(t *testing.T) {
 func TestMaxAgeCanBeSet(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := &fake{collect: func(_ context.Context, call int64) ([]prometheus.Metric, error) {
-			if call == 1 {
-				return value(7), nil
-			}
-			return nil, errors.New("broken")
-		}}
+		f := brokenAfterTheFirst(7)
 		spec := background(f)
 		spec.MaxAge = time.Hour
 		set := newSet(t, spec)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -12,9 +11,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"ack-exporter/collector"
+	"ack-exporter/collector/collectortest"
 )
-
-var update = flag.Bool("update", false, "write docs/metrics.md and testdata/metrics.txt instead of comparing with them")
 
 const metricsPage = "../../docs/metrics.md"
 
@@ -50,7 +48,7 @@ func TestDocsMetrics(t *testing.T) {
 	for _, spec := range nodeSpecs(t) {
 		got = replaceTable(t, got, spec.Name, spec.Collector.Families())
 	}
-	compareOrUpdate(t, metricsPage, got)
+	collectortest.CompareFile(t, metricsPage, got)
 }
 
 // replaceTable puts the table of families between the markers of this name.
@@ -83,7 +81,7 @@ func TestDocsNames(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("%s{%s} %s\n", f.Name, strings.Join(f.Labels, ","), f.TypeName()))
 	}
 	slices.Sort(lines)
-	compareOrUpdate(t, "testdata/metrics.txt", strings.Join(lines, ""))
+	collectortest.CompareFile(t, "testdata/metrics.txt", strings.Join(lines, ""))
 }
 
 // TestDocsFlags proves that the README names every flag of a collector.
@@ -108,22 +106,5 @@ func TestDocsFlags(t *testing.T) {
 		if !strings.Contains(string(readme), "`--"+f.Name) && !strings.Contains(string(readme), "`--[no-]"+f.Name) {
 			t.Errorf("README.md does not name --%s", f.Name)
 		}
-	}
-}
-
-func compareOrUpdate(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(want) != got {
-		t.Errorf("%s is not what the code says; run `make docs`. The code says:\n%s", path, got)
 	}
 }

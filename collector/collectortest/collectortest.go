@@ -56,7 +56,12 @@ func Exposition(t testing.TB, pc prometheus.Collector) string {
 // Golden compares got with the file testdata/name, or with -update writes it.
 func Golden(t testing.TB, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
+	CompareFile(t, filepath.Join("testdata", name), got)
+}
+
+// CompareFile compares got with a file, or with -update writes it.
+func CompareFile(t testing.TB, path, got string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
