@@ -166,8 +166,9 @@ func (r *runner) refresh(ctx context.Context) bool {
 	start := time.Now()
 	done := make(chan outcome, 1)
 	go func() {
-		defer func() { <-r.busy }()
 		metrics, err := contain(func() ([]prometheus.Metric, error) { return r.spec.Collector.Collect(runCtx) })
+		// Whoever gets the outcome may begin the next refresh at once.
+		<-r.busy
 		done <- outcome{metrics, err, time.Since(start)}
 	}()
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -459,6 +460,22 @@ func TestOverlappingScrapesTakeTurns(t *testing.T) {
 		synctest.Wait()
 		expect(t, set, map[string]string{errorsOf("timeout"): "0"})
 	})
+}
+
+func TestScrapesInQuickSuccession(t *testing.T) {
+	t.Parallel()
+	set := newSet(t, inScrape(&fake{collect: func(context.Context, int64) ([]prometheus.Metric, error) { return value(1), nil }}))
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 500 {
+				ch := make(chan prometheus.Metric, 100)
+				set.Collect(ch)
+			}
+		})
+	}
+	wg.Wait()
+	expect(t, set, map[string]string{errorsOf("timeout"): "0"})
 }
 
 func TestReadyWithoutAScrape(t *testing.T) {

@@ -112,7 +112,7 @@ func (n *nodeCommand) specs() ([]collector.Spec, error) {
 }
 
 // backgroundTimeout is the longest time that a refresh in the background takes.
-const backgroundTimeout = 30 * time.Second
+const backgroundTimeout = time.Minute
 
 func (f *collectorFlags) spec(c collector.Collector, scrapeTimeout time.Duration) (collector.Spec, error) {
 	if !f.background {
