@@ -29,7 +29,7 @@ var (
 		"Services by scheduler. Only schedulers in use have a series.",
 		"scheduler")
 	familyStale = collector.NewGauge("ack_ipvs_stale_udp_connections",
-		"UDP connections whose service is gone, or whose destination is no longer one with a weight above 0 of that service: the packets that clients send on them are lost. At least so many where ack_ipvs_table_complete is 0.")
+		"UDP connections whose service is gone, or whose destination is no longer one with a weight above 0 of that service. Packets on them are lost; those to a destination with weight 0, once its backend has gone. At least so many where ack_ipvs_table_complete is 0.")
 	familyVisited = collector.NewGauge("ack_ipvs_table_visited_connections",
 		"Connections of all protocols that the last pass visited.")
 	familyComplete = collector.NewGauge("ack_ipvs_table_complete",
