@@ -216,10 +216,11 @@ func (r *runner) record(o outcome) bool {
 	s.duration = o.duration
 	s.lastErr = o.err
 	notApplicable := errors.Is(o.err, ErrNotApplicable)
+	// A failure is never hidden behind a subject that was not there before.
+	s.applicable = !notApplicable
 	switch {
 	case o.err == nil || notApplicable:
 		s.success, s.ready = true, true
-		s.applicable = !notApplicable
 		s.lastSuccess = now
 		s.metrics, s.taken = o.metrics, now
 		if notApplicable {

@@ -384,8 +384,11 @@ func TestNotApplicableIsNoFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fake{collect: func(_ context.Context, call int64) ([]prometheus.Metric, error) {
-			if call == 2 {
+			switch {
+			case call == 2:
 				return value(1), nil
+			case call > 3:
+				return nil, syscall.EPERM
 			}
 			return value(9), fmt.Errorf("no such module: %w", collector.ErrNotApplicable)
 		}}
@@ -400,6 +403,8 @@ func TestNotApplicableIsNoFailure(t *testing.T) {
 		expect(t, set, map[string]string{seriesApplicable: "1", seriesSuccess: "1", seriesValue: "1"})
 		elapse(67 * time.Second) // and unloaded: what was known of it is no longer true
 		expect(t, set, map[string]string{seriesApplicable: "0", seriesSuccess: "1", seriesValue: "absent"})
+		elapse(67 * time.Second) // and loaded again, but nobody may ask it
+		expect(t, set, map[string]string{seriesApplicable: "1", seriesSuccess: "0", seriesValue: "absent"})
 	})
 }
 

@@ -187,37 +187,39 @@ func skip(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// TestRealKernel asks in the namespace of the machine's process 1, as far as this
-// test runs there, and in a network namespace of its own.
+// TestRealKernel asks in a network, process and mount namespace of its own, whose
+// process 1 is a shell.
 func TestRealKernel(t *testing.T) {
 	t.Parallel()
-	ask := func(command ...string) string {
-		cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-		cmd.Env = append(os.Environ(), helperEnv+"=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			skip(t, "%v: %v: %s", command, err, out)
-		}
-		return string(out)
-	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ask("unshare", "--map-root-user", "--net", self); got != "foreign" {
-		t.Errorf("in a network namespace of its own: %s", got)
-	}
-	here, errHere := os.Readlink("/proc/self/ns/net")
-	host, errHost := os.Readlink("/proc/1/ns/net")
-	if errHere != nil || errHost != nil {
-		skip(t, "cannot read /proc/1/ns/net, which says what to expect: needs root")
-	}
-	want := "foreign"
-	if here == host {
-		want = "host"
-	}
-	if got := ask(self); got != want {
-		t.Errorf("here: %s, want %s", got, want)
+	for name, c := range map[string]struct {
+		command, want string
+		rootOnly      bool
+	}{
+		"with process 1":   {command: `"$0"; true`, want: "host"},
+		"in another one":   {command: `unshare --net "$0"; true`, want: "foreign"},
+		"process 1 itself": {command: `exec "$0"`, want: hostfs.ErrHostUnknown.Error()},
+		"another user":     {command: `setpriv --reuid 65534 --clear-groups --inh-caps=-all "$0"; true`, want: "host", rootOnly: true},
+	} {
+		if c.rootOnly && os.Geteuid() != 0 {
+			continue
+		}
+		args := []string{"--net", "--pid", "--fork", "--mount-proc", "sh", "-c", c.command, self}
+		if os.Geteuid() != 0 {
+			args = append([]string{"--map-root-user"}, args...)
+		}
+		cmd := exec.CommandContext(t.Context(), "unshare", args...)
+		cmd.Env = append(os.Environ(), helperEnv+"=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			skip(t, "%v: %v: %s", cmd, err, out)
+		}
+		if !strings.HasPrefix(string(out), c.want) {
+			t.Errorf("%s: %s, want %s", name, out, c.want)
+		}
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 // Emulator is the program that runs the machine.
 const Emulator = "qemu-system-x86_64"
 
-// commandLine is the kernel's. A panic ends the machine at once; the rest makes
-// the boot quick and quiet.
+// commandLine is the kernel's. A panic ends the machine at once. Programs always
+// get the same addresses, so that what the emulator has translated fits again.
+// The rest makes the boot quick and quiet.
 const commandLine = "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 tsc=reliable no_timer_check mitigations=off random.trust_cpu=on norandmaps"
 
 // Machine is a virtual machine that runs until it switches itself off.
@@ -46,7 +47,8 @@ type Result struct {
 func (m *Machine) Run(ctx context.Context) (*Result, error) {
 	console, record := filepath.Join(m.Folder, "console.log"), filepath.Join(m.Folder, "record.log")
 	// The emulator is named, never a list with KVM in it: on some hosts /dev/kvm
-	// opens and then hangs the kernel, and qemu does not fall back.
+	// opens and then hangs the kernel, and qemu does not fall back. What it has
+	// translated would otherwise fill a gigabyte.
 	cmd := exec.CommandContext(ctx, Emulator,
 		"-accel", "tcg,tb-size=256", "-machine", "pc", "-cpu", "max",
 		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB),
