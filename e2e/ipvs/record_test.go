@@ -10,10 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"ack-exporter/e2e/internal/exporter"
 )
 
@@ -54,35 +50,11 @@ func (r record) exporters(moment string) []string {
 // scrape returns the metrics of one exporter in one moment.
 func (r record) scrape(t *testing.T, moment, who string) exporter.Metrics {
 	t.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(r.section(t, moment+"/scrape/"+who)))
+	metrics, err := exporter.Parse(strings.NewReader(r.section(t, moment+"/scrape/"+who)))
 	if err != nil {
 		t.Fatalf("%s, exporter %s: %v", moment, who, err)
 	}
-	metrics := make(exporter.Metrics)
-	for name, family := range families {
-		for _, metric := range family.GetMetric() {
-			metrics[exporter.Key(name, labels(metric)...)] = value(metric)
-		}
-	}
 	return metrics
-}
-
-func labels(m *dto.Metric) []string {
-	var pairs []string
-	for _, pair := range m.GetLabel() {
-		pairs = append(pairs, pair.GetName(), pair.GetValue())
-	}
-	return pairs
-}
-
-// value is that of a gauge or a counter; what is recorded of a scrape is nothing
-// else.
-func value(m *dto.Metric) float64 {
-	if m.GetCounter() != nil {
-		return m.GetCounter().GetValue()
-	}
-	return m.GetGauge().GetValue()
 }
 
 // truth is what ipvsadm says in a moment, as the exporter would say it.
