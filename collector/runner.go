@@ -108,12 +108,12 @@ func (r *runner) loop(ctx context.Context) {
 		} else {
 			failures++
 		}
-		timer.Reset(r.jittered(r.pauseAfter(failures)))
+		timer.Reset(r.pauseAfter(failures))
 	}
 }
 
 // pauseAfter is the pause before the next refresh when this many refreshes in
-// a row have failed.
+// a row have failed. Jitter never cuts the rest that a collector asks for.
 func (r *runner) pauseAfter(failures int) time.Duration {
 	interval := r.spec.Interval
 	rest := time.Duration(0)
@@ -124,10 +124,11 @@ func (r *runner) pauseAfter(failures int) time.Duration {
 	r.state.pause = max(interval, rest)
 	r.mu.Unlock()
 
-	if failures == 0 {
-		return max(interval, rest)
+	pause := interval
+	if failures > 0 {
+		pause = backOff(failures, firstRetry, interval)
 	}
-	return max(backOff(failures, firstRetry, interval), rest)
+	return max(r.jittered(max(pause, rest)), rest)
 }
 
 // backOff is first after one failure, doubled with every further one up to limit.

@@ -24,9 +24,9 @@ const (
 	pause      = time.Millisecond
 	// receiveTimeout bounds a read from a kernel that does not answer.
 	receiveTimeout = 5 * time.Second
-	// maxRestarts is how often a pass begins again after the kernel ran out of
-	// buffer, or said that the table changed under the dump.
-	maxRestarts = 3
+	// maxDumps is how often a pass is tried where the kernel ran out of buffer, or
+	// said that the table changed under the dump.
+	maxDumps = 3
 )
 
 const (
@@ -66,14 +66,18 @@ type pass struct {
 func dumpTable(ctx context.Context, maxEntries uint64) (pass, error) {
 	var p pass
 	var err error
-	cost := cputime.Of(func() { p, err = dumpRestarting(ctx, maxEntries) })
+	cost := cputime.Of(func() {
+		p, err = restarting(func() (pass, error) { return dumpOnce(ctx, maxEntries) })
+	})
 	p.cpu = cost
 	return p, err
 }
 
-func dumpRestarting(ctx context.Context, maxEntries uint64) (p pass, err error) {
-	for range maxRestarts {
-		p, err = dumpOnce(ctx, maxEntries)
+// restarting calls dump again where it failed for a reason that may not be there
+// the next time.
+func restarting(dump func() (pass, error)) (p pass, err error) {
+	for range maxDumps {
+		p, err = dump()
 		if !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, errInterrupted) {
 			break
 		}

@@ -202,6 +202,32 @@ func TestDatagrams(t *testing.T) {
 	}
 }
 
+func TestDumpIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		errs  []error
+		dumps int
+		want  error
+	}{
+		"at once":               {[]error{nil}, 1, nil},
+		"after ENOBUFS":         {[]error{unix.ENOBUFS, nil}, 2, nil},
+		"after an interruption": {[]error{errInterrupted, unix.ENOBUFS, nil}, 3, nil},
+		"not for ever":          {[]error{errInterrupted, errInterrupted, errInterrupted, nil}, 3, errInterrupted},
+		"not without a right":   {[]error{unix.EPERM, nil}, 1, unix.EPERM},
+	} {
+		dumps := 0
+		p, err := restarting(func() (pass, error) {
+			err := c.errs[dumps]
+			dumps++
+			// What a dump that broke off had counted is not part of the next.
+			return pass{classes: classes{entries: 5}, complete: err == nil}, err
+		})
+		if dumps != c.dumps || !errors.Is(err, c.want) || p.entries != 5 || p.complete != (c.want == nil) {
+			t.Errorf("%s: %d dumps, %d entries, complete %v, %v", name, dumps, p.entries, p.complete, err)
+		}
+	}
+}
+
 func TestCountingAllocatesNothing(t *testing.T) {
 	datagram := flow{unix.IPPROTO_TCP, 443, settled, 3}.message()
 	var p pass
@@ -244,7 +270,7 @@ func TestTableGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	collectortest.Golden(t, "table-sampled.prom", got)
-	if rest := c.Rest(); rest != 50*time.Second {
+	if rest := c.Rest(); rest != 125*time.Second {
 		t.Errorf("a rest of %s after a second of CPU time", rest)
 	}
 }
@@ -304,7 +330,7 @@ func TestTableFailures(t *testing.T) {
 	if collector.ReasonOf(err) != collector.ReasonPermission || got != "" {
 		t.Errorf("%v\n%s", err, got)
 	}
-	if c.Rest() != 100*time.Second {
+	if c.Rest() != 250*time.Second {
 		t.Errorf("a pass that failed rests %s after 2s of CPU time", c.Rest())
 	}
 	c.dump = func(context.Context, uint64) (pass, error) {

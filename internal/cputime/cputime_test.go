@@ -39,7 +39,7 @@ func TestMeter(t *testing.T) {
 	}
 	m.Add(2 * time.Second)
 	m.Add(time.Second)
-	if m.Total() != 3*time.Second || m.Rest() != 50*time.Second {
+	if m.Total() != 3*time.Second || m.Rest() != 125*time.Second {
 		t.Errorf("total %s, rest %s", m.Total(), m.Rest())
 	}
 	m.Add(0)
