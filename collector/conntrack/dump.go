@@ -15,9 +15,9 @@ import (
 	"ack-exporter/internal/cputime"
 )
 
-// The dump is made by hand on a raw socket. The netlink libraries read every
-// datagram twice or keep every entry; on a million entries that costs from 1.15
-// times to 3.4 times the CPU, and up to 700 MB. docs/performance.md has figures.
+// The dump is made by hand on a raw socket. The netlink libraries allocate for
+// every datagram, read it twice, or keep every entry; docs/performance.md says
+// what that costs on a million entries.
 const (
 	// After so many reads the pass pauses, for the packets of the host's pods.
 	pauseEvery = 8

@@ -22,7 +22,9 @@ import (
 )
 
 // fixture is a proc file system in testdata; its process 4242 is this one. They
-// are from Debian's kernel 6.1 with services made by ipvsadm and real traffic.
+// are from Debian's kernel 6.1 with services made by ipvsadm and real traffic; 4.19
+// and 6.12 are the same lists, whose format has not changed, with the parameters
+// that those kernels have.
 func fixture(name string) hostfs.Procfs {
 	return hostfs.Procfs(filepath.Join("testdata", name, "proc"))
 }
@@ -33,13 +35,15 @@ func answering(t timeouts, err error) func(context.Context) (timeouts, error) {
 
 func TestCollectGolden(t *testing.T) {
 	t.Parallel()
-	c := New(fixture("6.1-traffic"))
-	c.timeouts = answering(timeouts{"tcp": 900, "tcp_fin": 120, "udp": 300}, nil)
-	got, err := collectortest.Collect(t, c)
-	if err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"4.19", "6.1-traffic", "6.12"} {
+		c := New(fixture(name))
+		c.timeouts = answering(timeouts{"tcp": 900, "tcp_fin": 120, "udp": 300}, nil)
+		got, err := collectortest.Collect(t, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		collectortest.Golden(t, name+"-ipvs.prom", got)
 	}
-	collectortest.Golden(t, "ipvs.prom", got)
 }
 
 func TestWithoutTheCapabilityTheRestIsServed(t *testing.T) {

@@ -28,7 +28,7 @@ func withoutCPU(exposition string) string {
 
 func TestTableGolden(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"6.1-traffic", "6.1-stale", "6.1-empty"} {
+	for _, name := range []string{"4.19", "6.1-traffic", "6.1-stale", "6.1-empty", "6.12"} {
 		got, err := collectortest.Collect(t, NewTable(fixture(name), 0))
 		if err != nil {
 			t.Fatal(err)
