@@ -15,9 +15,9 @@ import (
 	"ack-exporter/collector"
 )
 
-// maxFile bounds every file that is read whole. The largest of them, one line of
-// counters for each CPU, stays far below it on machines with 4,096 CPUs.
-const maxFile = 1 << 20
+// maxFile bounds every file that is read whole. The largest of them has a line of
+// 155 bytes for each CPU, and Linux knows at most 8,192 of these.
+const maxFile = 2 << 20
 
 // ReadFile reads a small file whole. A file above the bound is an error of the
 // kind collector.ErrDecode, never a part of the file.

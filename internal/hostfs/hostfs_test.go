@@ -56,11 +56,11 @@ func TestReadFields(t *testing.T) {
 
 func TestReadFileIsBounded(t *testing.T) {
 	t.Parallel()
-	path := write(t, filepath.Join(t.TempDir(), "file"), strings.Repeat("x", 1<<20))
-	if b, err := hostfs.ReadFile(path); err != nil || len(b) != 1<<20 {
+	path := write(t, filepath.Join(t.TempDir(), "file"), strings.Repeat("x", 2<<20))
+	if b, err := hostfs.ReadFile(path); err != nil || len(b) != 2<<20 {
 		t.Errorf("at the bound: %d bytes, %v", len(b), err)
 	}
-	write(t, path, strings.Repeat("x", 1<<20+1))
+	write(t, path, strings.Repeat("x", 2<<20+1))
 	if b, err := hostfs.ReadFile(path); !errors.Is(err, collector.ErrDecode) || b != nil {
 		t.Errorf("above the bound: %d bytes, %v", len(b), err)
 	}
