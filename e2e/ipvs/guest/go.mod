@@ -1,6 +1,6 @@
 module ack-exporter/e2e/ipvs/guest
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/moby/ipvs v1.1.0
