@@ -167,7 +167,11 @@ func (r *runner) refresh(ctx context.Context) bool {
 	start := time.Now()
 	done := make(chan outcome, 1)
 	go func() {
-		metrics, err := contain(func() ([]prometheus.Metric, error) { return r.spec.Collector.Collect(runCtx) })
+		var metrics []prometheus.Metric
+		err := contain(func() (err error) {
+			metrics, err = r.spec.Collector.Collect(runCtx)
+			return err
+		})
 		// Whoever gets the outcome may begin the next refresh at once.
 		<-r.busy
 		done <- outcome{metrics, err, time.Since(start)}
@@ -281,7 +285,7 @@ func (r *runner) follow(ctx context.Context, f Follower) {
 			failures = 0
 			r.setFollow(true, nil)
 		}
-		_, err := contain(func() ([]prometheus.Metric, error) { return nil, f.Follow(ctx, up) })
+		err := contain(func() error { return f.Follow(ctx, up) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -322,10 +326,10 @@ func (r *runner) maxAge(pause time.Duration) time.Duration {
 }
 
 // contain turns a panic into an error that carries the stack.
-func contain(f func() ([]prometheus.Metric, error)) (metrics []prometheus.Metric, err error) {
+func contain(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			metrics, err = nil, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
 	return f()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,10 +14,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.uber.org/goleak"
+
+	"ack-exporter/internal/server/servertest"
 )
 
 // buffer is a bytes.Buffer that can be read while another goroutine writes.
@@ -127,12 +129,7 @@ func fixture(t *testing.T) string {
 // returns the exit status.
 func started(t *testing.T, log io.Writer, args ...string) (url string, stop func() int) {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := servertest.FreeAddress(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	status := make(chan int, 1)
 	args = append([]string{"node", "--web.listen-address=" + address}, args...)
@@ -141,43 +138,14 @@ func started(t *testing.T, log io.Writer, args ...string) (url string, stop func
 	}
 	go func() { status <- run(ctx, args, io.Discard, log) }()
 	url = "http://" + address
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	deadline, cancelDeadline := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancelDeadline()
-	for {
-		if _, err := fetch(t.Context(), url+"/readyz"); err == nil {
-			break
-		}
-		select {
-		case <-ticker.C:
-		case <-deadline.Done():
-			t.Fatalf("not ready: %s", log)
-		}
-	}
+	servertest.Await(t, func() bool {
+		_, err := servertest.Fetch(t.Context(), http.DefaultClient, url+"/readyz")
+		return err == nil
+	}, func() string { return fmt.Sprintf("not ready: %s", log) })
 	return url, func() int {
 		cancel()
 		return <-status
 	}
-}
-
-func fetch(ctx context.Context, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	// A connection that is kept would be a goroutine that looks like a leak.
-	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status)
-	}
-	return string(body), err
 }
 
 func TestNodeServesAndStopsCleanly(t *testing.T) {
@@ -185,7 +153,7 @@ func TestNodeServesAndStopsCleanly(t *testing.T) {
 	var log buffer
 	// A missing log device is not applicable, so this needs no privilege.
 	url, stop := started(t, &log, "--collector.kmsg.path=testdata/no-such-device")
-	body, err := fetch(t.Context(), url+"/metrics")
+	body, err := servertest.Fetch(t.Context(), http.DefaultClient, url+"/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +195,7 @@ func TestCollectorsCanBeSwitchedOff(t *testing.T) {
 	t.Parallel()
 	var log buffer
 	url, stop := started(t, &log, "--no-collector.kmsg", "--no-collector.conntrack_table", "--no-collector.sysctl", "--no-collector.hostnet")
-	body, err := fetch(t.Context(), url+"/metrics")
+	body, err := servertest.Fetch(t.Context(), http.DefaultClient, url+"/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +247,7 @@ func TestForeignNamespaceIsSaidLoudly(t *testing.T) {
 	}
 	var log buffer
 	url, stop := started(t, &log, "--path.procfs="+dir, "--no-collector.kmsg", "--no-collector.sysctl", "--no-collector.conntrack_table")
-	body, err := fetch(t.Context(), url+"/metrics")
+	body, err := servertest.Fetch(t.Context(), http.DefaultClient, url+"/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

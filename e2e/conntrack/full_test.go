@@ -34,7 +34,7 @@ func TestTableFull(t *testing.T) {
 			m.Expect(1, "ack_exporter_collector_success", "collector", "conntrack"),
 			m.Expect(1, "ack_exporter_collector_success", "collector", "kmsg"))
 	})
-	requireSame(t, counterMetrics(before), counters(t, w))
+	exporter.RequireSame(t, counterMetrics(before), counters(t, w))
 
 	// The kernel logs only so many lines in five seconds, of all kinds together;
 	// what came before may have used them up. So this goes on until there is one.
@@ -59,8 +59,8 @@ func TestTableFull(t *testing.T) {
 		lines += log.tableFull()
 		return m.Expect(before[tableFullKey]+float64(lines), "ack_kernel_log_events_total", "event", "conntrack_table_full")
 	})
-	requireSame(t, counterMetrics(after), wantCounters)
-	requireSame(t, usageMetrics(after), wantUsage)
+	exporter.RequireSame(t, counterMetrics(after), wantCounters)
+	exporter.RequireSame(t, usageMetrics(after), wantUsage)
 	if got := after.Value(t, "ack_conntrack_entries_limit"); got != float64(limit) {
 		t.Errorf("the limit is %v, not %d", got, limit)
 	}
@@ -93,8 +93,8 @@ func TestCrowdedHash(t *testing.T) {
 	}
 	wantCounters, wantUsage := counters(t, w), usage(t, w)
 	m := p.AwaitSuccess(t, patience, "conntrack_table")
-	requireSame(t, counterMetrics(m), wantCounters)
-	requireSame(t, usageMetrics(m), wantUsage)
+	exporter.RequireSame(t, counterMetrics(m), wantCounters)
+	exporter.RequireSame(t, usageMetrics(m), wantUsage)
 	for _, name := range []string{"ack_conntrack_chain_too_long_total", "ack_conntrack_insert_failed_total"} {
 		if got := m.Value(t, name); got == 0 || got != float64(sender.refused) {
 			t.Errorf("%s is %v after %d packets were refused", name, got, sender.refused)

@@ -37,10 +37,10 @@ func TestKnownFlows(t *testing.T) {
 		return nil
 	})
 
-	requireSame(t, tableMetrics(m), want.metrics())
-	requireSame(t, usageMetrics(m), wantUsage)
-	requireSame(t, counterMetrics(m), wantCounters)
-	requireSame(t, procCounters(t, w), wantCounters)
+	exporter.RequireSame(t, tableMetrics(m), want.metrics())
+	exporter.RequireSame(t, usageMetrics(m), wantUsage)
+	exporter.RequireSame(t, counterMetrics(m), wantCounters)
+	exporter.RequireSame(t, procCounters(t, w), wantCounters)
 	if wantCounters["ack_conntrack_invalid_total"] == 0 {
 		t.Error("no packet was invalid: the counters prove nothing")
 	}
@@ -129,5 +129,5 @@ func requireTimeouts(t *testing.T, w *world.World, m exporter.Metrics) {
 	if err := want.Expect(udp, "ack_conntrack_timeout_seconds", "protocol", "udp", "state", "unreplied"); err != nil {
 		t.Fatalf("the test reads other timeouts than it set: %v", err)
 	}
-	requireSame(t, m.Family("ack_conntrack_timeout_seconds"), want)
+	exporter.RequireSame(t, m.Family("ack_conntrack_timeout_seconds"), want)
 }

@@ -155,10 +155,3 @@ func requireNone(t *testing.T, m exporter.Metrics, families ...string) {
 		}
 	}
 }
-
-func requireSame(t *testing.T, got, want exporter.Metrics) {
-	t.Helper()
-	for _, diff := range got.Difference(want) {
-		t.Error(diff)
-	}
-}

@@ -99,7 +99,7 @@ func TestOneCapability(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := exporter.Start(t, w, exporter.Config{Wrapper: wrapper, Args: tableFlags("2s", "0")})
 			m := p.AwaitSuccess(t, patience, "conntrack_table")
-			requireSame(t, tableMetrics(m), made.metrics())
+			exporter.RequireSame(t, tableMetrics(m), made.metrics())
 		})
 	}
 }
@@ -111,8 +111,8 @@ func requireUsage(t *testing.T, m, wantUsage, wantCounters exporter.Metrics) {
 		t.Errorf("the table has %v entries and %v invalid packets: not what was made",
 			wantUsage["ack_conntrack_entries"], wantCounters["ack_conntrack_invalid_total"])
 	}
-	requireSame(t, usageMetrics(m), wantUsage)
-	requireSame(t, counterMetrics(m), wantCounters)
+	exporter.RequireSame(t, usageMetrics(m), wantUsage)
+	exporter.RequireSame(t, counterMetrics(m), wantCounters)
 }
 
 // refused is nil where the pass over the table has failed for this reason, and

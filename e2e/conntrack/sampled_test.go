@@ -35,14 +35,14 @@ func TestSampled(t *testing.T) {
 		if visited < sample || visited >= 1.2*sample {
 			t.Errorf("%v entries were visited, not about %d", visited, sample)
 		}
-		requireSame(t, usageMetrics(m), usage(t, w))
+		exporter.RequireSame(t, usageMetrics(m), usage(t, w))
 		requireClose(t, tableMetrics(m), made.metrics(), entries, visited)
 	})
 
 	t.Run("exact", func(t *testing.T) {
 		p := exporter.Start(t, w, exporter.Config{Args: tableFlags(interval, "0")})
 		m := p.AwaitSuccess(t, patience, "conntrack_table")
-		requireSame(t, tableMetrics(m), made.metrics())
+		exporter.RequireSame(t, tableMetrics(m), made.metrics())
 		for _, expect := range []error{
 			m.Expect(1, "ack_conntrack_table_complete"),
 			m.Expect(entries, "ack_conntrack_table_visited_entries"),

@@ -94,11 +94,11 @@ func compareTimeouts(t *testing.T, m exporter.Metrics, truth truth, privileged b
 	t.Helper()
 	if privileged {
 		requireState(t, m, "privileged", "ipvs", 1, 1)
-		requireSame(t, m.Family(needsCapability), truth.timeouts)
+		exporter.RequireSame(t, m.Family(needsCapability), truth.timeouts)
 		return
 	}
 	requireState(t, m, "unprivileged", "ipvs", 1, 0)
-	requireSame(t, m.Family(needsCapability), nil)
+	exporter.RequireSame(t, m.Family(needsCapability), nil)
 }
 
 // parametersOfContract must be there where the kernel has them.
@@ -124,7 +124,7 @@ func compareParameters(t *testing.T, m, files exporter.Metrics) {
 			t.Errorf("the kernel has no %s", name)
 		}
 	}
-	requireSame(t, got, want)
+	exporter.RequireSame(t, got, want)
 }
 
 func compareTable(t *testing.T, m exporter.Metrics, truth truth) {
@@ -134,8 +134,8 @@ func compareTable(t *testing.T, m exporter.Metrics, truth truth) {
 	for _, family := range []string{"ack_ipvs_services", "ack_ipvs_destinations", "ack_ipvs_connections"} {
 		maps.Copy(got, m.Family(family))
 	}
-	requireSame(t, got, truth.table)
-	requireSame(t, m.Family("ack_ipvs_scheduler_services"), truth.schedulers)
+	exporter.RequireSame(t, got, truth.table)
+	exporter.RequireSame(t, m.Family("ack_ipvs_scheduler_services"), truth.schedulers)
 	for family, want := range map[string]float64{
 		"ack_ipvs_table_complete":            1,
 		"ack_ipvs_table_visited_connections": float64(len(truth.rows)),
@@ -143,13 +143,6 @@ func compareTable(t *testing.T, m exporter.Metrics, truth truth) {
 		if err := m.Expect(want, family); err != nil {
 			t.Error(err)
 		}
-	}
-}
-
-func requireSame(t *testing.T, got, want exporter.Metrics) {
-	t.Helper()
-	for _, diff := range got.Difference(want) {
-		t.Error(diff)
 	}
 }
 
@@ -166,8 +159,8 @@ func (r record) testTimeouts(t *testing.T) {
 		"loaded-again":     timeouts(901, 121, 11),
 	} {
 		t.Run(moment, func(t *testing.T) {
-			requireSame(t, r.truth(t, moment).timeouts, want)
-			requireSame(t, r.scrape(t, moment, "root").Family(needsCapability), want)
+			exporter.RequireSame(t, r.truth(t, moment).timeouts, want)
+			exporter.RequireSame(t, r.scrape(t, moment, "root").Family(needsCapability), want)
 		})
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -33,6 +32,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/internal/server"
+	"ack-exporter/internal/server/servertest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -158,7 +158,7 @@ func TestOverlappingScrapesShareOneGatherAndAreLimited(t *testing.T) {
 	}
 	<-g.begun
 	// Once three are in flight a fourth is refused; until then it joins them.
-	waitFor(t, func() bool {
+	await(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		refused := make(chan int, 1)
@@ -193,19 +193,9 @@ func TestOverlappingScrapesShareOneGatherAndAreLimited(t *testing.T) {
 	}
 }
 
-func waitFor(t *testing.T, condition func() bool) {
+func await(t *testing.T, condition func() bool) {
 	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatal("waited in vain")
-		}
-	}
+	servertest.Await(t, condition, func() string { return "nothing came" })
 }
 
 // twice sends one series two times, which a registry refuses.
@@ -240,17 +230,6 @@ func TestOneBadSeriesDoesNotHideTheOthers(t *testing.T) {
 	}
 }
 
-// freeAddress is an address on the loopback interface that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func flags(address, configFile string) *web.FlagConfig {
 	return &web.FlagConfig{WebListenAddresses: &[]string{address}, WebSystemdSocket: new(bool), WebConfigFile: &configFile}
 }
@@ -261,7 +240,7 @@ func serving(t *testing.T, h http.Handler, f *web.FlagConfig) (stop func() error
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, h, f, quiet) }()
-	waitFor(t, func() bool {
+	await(t, func() bool {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", (*f.WebListenAddresses)[0])
 		if err != nil {
 			return false
@@ -278,7 +257,7 @@ func serving(t *testing.T, h http.Handler, f *web.FlagConfig) (stop func() error
 func TestStopFinishesTheAnswersThatHaveBegun(t *testing.T) {
 	t.Parallel()
 	g := newGate()
-	address := freeAddress(t)
+	address := servertest.FreeAddress(t)
 	stop := serving(t, handler(t, func(o *server.Options) { o.Registry.MustRegister(g) }), flags(address, ""))
 
 	type answer struct {
@@ -287,14 +266,14 @@ func TestStopFinishesTheAnswersThatHaveBegun(t *testing.T) {
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		body, err := fetch(t.Context(), http.DefaultClient, "http://"+address+"/metrics")
+		body, err := servertest.Fetch(t.Context(), http.DefaultClient, "http://"+address+"/metrics")
 		answers <- answer{body, err}
 	}()
 	<-g.begun
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
 	// The listener closes at once: no new connection is taken.
-	waitFor(t, func() bool {
+	await(t, func() bool {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
 		if err == nil {
 			conn.Close()
@@ -319,11 +298,11 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	g := newGate()
 	defer close(g.release)
-	address := freeAddress(t)
+	address := servertest.FreeAddress(t)
 	stop := serving(t, handler(t, func(o *server.Options) { o.Registry.MustRegister(g) }), flags(address, ""))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { _, _ = fetch(ctx, http.DefaultClient, "http://"+address+"/metrics") }()
+	go func() { _, _ = servertest.Fetch(ctx, http.DefaultClient, "http://"+address+"/metrics") }()
 	<-g.begun
 	start := time.Now()
 	err := stop()
@@ -337,7 +316,7 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := servertest.FreeAddress(t)
 	stop := serving(t, http.NotFoundHandler(), flags(address, ""))
 	err := server.Serve(t.Context(), http.NotFoundHandler(), flags(address, ""), quiet)
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), address) {
@@ -346,23 +325,6 @@ func TestAddressInUse(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-}
-
-func fetch(ctx context.Context, client *http.Client, url string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(resp.Status)
-	}
-	return string(body), err
 }
 
 // authority is a certificate authority made for one test.
@@ -451,22 +413,22 @@ func TestTLSClientCertificatesAndBasicAuth(t *testing.T) {
 basic_auth_users:
   prometheus: %s
 `, hash))
-	address := freeAddress(t)
+	address := servertest.FreeAddress(t)
 	stop := serving(t, handler(t, func(*server.Options) {}), flags(address, config))
 
-	if _, err := fetch(t.Context(), http.DefaultClient, "http://"+address+"/metrics"); err == nil {
+	if _, err := servertest.Fetch(t.Context(), http.DefaultClient, "http://"+address+"/metrics"); err == nil {
 		t.Error("plain HTTP was answered")
 	}
-	if _, err := fetch(t.Context(), a.client(false), "https://prometheus:secret@"+address+"/metrics"); err == nil {
+	if _, err := servertest.Fetch(t.Context(), a.client(false), "https://prometheus:secret@"+address+"/metrics"); err == nil {
 		t.Error("no client certificate, and answered")
 	}
-	if _, err := fetch(t.Context(), a.client(true), "https://"+address+"/metrics"); err == nil || !strings.Contains(err.Error(), "401") {
+	if _, err := servertest.Fetch(t.Context(), a.client(true), "https://"+address+"/metrics"); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("no password: %v", err)
 	}
-	if _, err := fetch(t.Context(), a.client(true), "https://prometheus:guess@"+address+"/metrics"); err == nil || !strings.Contains(err.Error(), "401") {
+	if _, err := servertest.Fetch(t.Context(), a.client(true), "https://prometheus:guess@"+address+"/metrics"); err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("wrong password: %v", err)
 	}
-	body, err := fetch(t.Context(), a.client(true), "https://prometheus:secret@"+address+"/metrics")
+	body, err := servertest.Fetch(t.Context(), a.client(true), "https://prometheus:secret@"+address+"/metrics")
 	if err != nil || !strings.Contains(body, "promhttp_metric_handler_errors_total") {
 		t.Errorf("%v %s", err, body)
 	}
@@ -484,7 +446,7 @@ func TestBadWebConfig(t *testing.T) {
 		"bad hash":       "basic_auth_users:\n  x: plain\n",
 	} {
 		config := a.write("web.yml", []byte(content))
-		if err := server.Serve(t.Context(), http.NotFoundHandler(), flags(freeAddress(t), config), quiet); err == nil {
+		if err := server.Serve(t.Context(), http.NotFoundHandler(), flags(servertest.FreeAddress(t), config), quiet); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

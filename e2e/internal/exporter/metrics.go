@@ -126,6 +126,14 @@ func (m Metrics) Difference(want Metrics) []string {
 	return diff
 }
 
+// RequireSame fails the test for everything in which got differs from want.
+func RequireSame(t testing.TB, got, want Metrics) {
+	t.Helper()
+	for _, diff := range got.Difference(want) {
+		t.Error(diff)
+	}
+}
+
 // RefreshedSince is nil where the last success of the collector began after
 // since.
 func (m Metrics) RefreshedSince(since time.Time, collector string) error {
