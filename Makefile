@@ -51,6 +51,15 @@ lint: ## golangci-lint, built from source once and kept in Go's build cache
 docs: ## write docs/metrics.md and the list of metric names from the code
 	$(GO) test ./cmd/ack-exporter -run TestDocs -update
 
+.PHONY: mixin
+mixin: ## render alerts/ and dashboards/ from mixin/, and the pages about them
+	$(GO) test ./mixin -count=1 -run TestRendered -update
+	$(GO) test ./mixin -count=1 -run 'TestDocs|TestRunbooks' -update
+
+.PHONY: demo
+demo: ## things go wrong on this kernel, and real alerts reach a real Alertmanager; needs root, harms nothing
+	$(GO) run -tags e2e ./e2e/demo
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin

@@ -84,7 +84,7 @@ func TestDocsNames(t *testing.T) {
 	collectortest.CompareFile(t, "testdata/metrics.txt", strings.Join(lines, ""))
 }
 
-// TestDocsFlags proves that the README names every flag of a collector.
+// TestDocsFlags proves that the README names every flag.
 func TestDocsFlags(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
@@ -94,9 +94,12 @@ func TestDocsFlags(t *testing.T) {
 	app := kingpin.New(programName, "")
 	addWebFlags(app)
 	addNodeCommand(app)
+	tasks := make(map[string]task)
+	addRulesCommands(app, tasks)
+	addDashboardsCommand(app, tasks)
 	model := app.Model()
 	flags := slices.Clone(model.Flags)
-	for _, command := range model.Commands {
+	for _, command := range model.FlattenedCommands() {
 		flags = append(flags, command.Flags...)
 	}
 	for _, f := range flags {

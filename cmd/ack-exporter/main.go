@@ -19,7 +19,14 @@ import (
 	sloggokit "github.com/tjhop/slog-gokit"
 )
 
-const programName = "ack-exporter"
+const (
+	programName = "ack-exporter"
+	// metricsNamespace is how the names of metrics about the exporter begin.
+	metricsNamespace = "ack_exporter"
+)
+
+// task is a command that prints its answer and ends. Unlike a role it logs nothing.
+type task func(ctx context.Context, stdout io.Writer) error
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -40,6 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	promslogflag.AddFlags(app, logConfig)
 	web := addWebFlags(app)
 	node := addNodeCommand(app)
+	tasks := make(map[string]task)
+	addRulesCommands(app, tasks)
+	addDashboardsCommand(app, tasks)
 
 	if len(args) == 0 {
 		fmt.Fprintf(stderr, "%s: no command; try --help\n", programName)
@@ -52,6 +62,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v; try --help\n", programName, err)
 		return 1
+	}
+
+	if do, ok := tasks[command]; ok {
+		if err := do(ctx, stdout); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", programName, err)
+			return 1
+		}
+		return 0
 	}
 
 	logger := newLogger(logConfig, stderr)

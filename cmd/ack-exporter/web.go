@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"ack-exporter/collector"
+	"ack-exporter/docs/runbooks"
 	"ack-exporter/internal/server"
 )
 
@@ -39,7 +40,7 @@ func (w *webFlags) serve(ctx context.Context, log *slog.Logger, set *collector.S
 		set,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector("ack_exporter"),
+		versioncollector.NewCollector(metricsNamespace),
 	} {
 		if err := registry.Register(c); err != nil {
 			return fmt.Errorf("register metrics: %w", err)
@@ -51,6 +52,7 @@ func (w *webFlags) serve(ctx context.Context, log *slog.Logger, set *collector.S
 		Description: "What breaks silently on the user's side of an Alibaba Cloud ACK cluster.",
 		Registry:    registry,
 		Pending:     set.Pending,
+		Runbooks:    runbooks.Pages(),
 		Log:         log,
 	})
 	if err != nil {

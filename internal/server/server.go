@@ -1,5 +1,5 @@
 // Package server is the HTTP side of the exporter: metrics, landing page,
-// health, and a stop that cuts no answer in two.
+// health, runbooks, and a stop that cuts no answer in two.
 package server
 
 import (
@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -45,15 +46,22 @@ type Options struct {
 	Registry *prometheus.Registry
 	// Pending lists what the exporter still waits for before it is ready.
 	Pending func() []collector.Pending
-	Log     *slog.Logger
+	// Runbooks are Markdown files that are served as pages under /runbooks/; nil
+	// serves none. README.md introduces them.
+	Runbooks fs.FS
+	Log      *slog.Logger
 }
 
-// NewHandler routes the metrics, the landing page, /healthz and /readyz.
+// NewHandler routes the metrics, the landing page, /healthz, /readyz and
+// /runbooks/.
 func NewHandler(o Options) (http.Handler, error) {
 	if !strings.HasPrefix(o.MetricsPath, "/") {
 		return nil, fmt.Errorf("the telemetry path %q does not begin with a slash", o.MetricsPath)
 	}
-	if o.MetricsPath == healthPath || o.MetricsPath == readyPath {
+	if strings.ContainsAny(o.MetricsPath, "{} \t") {
+		return nil, fmt.Errorf("the telemetry path %q has a brace or a space", o.MetricsPath)
+	}
+	if o.takes(o.MetricsPath) {
 		return nil, fmt.Errorf("the telemetry path %s is taken", o.MetricsPath)
 	}
 	mux := http.NewServeMux()
@@ -62,25 +70,43 @@ func NewHandler(o Options) (http.Handler, error) {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc(readyPath, func(w http.ResponseWriter, _ *http.Request) { serveReady(w, o.Pending()) })
+	if o.Runbooks != nil {
+		mux.Handle(runbooksPath, runbooks{o.Runbooks})
+	}
 	if o.MetricsPath == "/" {
 		return mux, nil
 	}
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "ack-exporter",
-		Description: o.Description,
-		Version:     version.Info(),
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: html.EscapeString(strings.TrimPrefix(o.MetricsPath, "/")), Text: "Metrics"},
-			{Address: strings.TrimPrefix(readyPath, "/"), Text: "Readiness", Description: "which collectors have not succeeded yet"},
-			{Address: strings.TrimPrefix(healthPath, "/"), Text: "Health"},
-		},
-	})
+	landing, err := landingPage(o)
 	if err != nil {
 		return nil, fmt.Errorf("landing page: %w", err)
 	}
 	mux.Handle("/", landing)
 	return mux, nil
+}
+
+// takes tells whether something else than the metrics is at this path.
+func (o Options) takes(path string) bool {
+	return path == healthPath || path == readyPath || o.Runbooks != nil && strings.HasPrefix(path+"/", runbooksPath)
+}
+
+func landingPage(o Options) (http.Handler, error) {
+	links := []web.LandingLinks{
+		{Address: html.EscapeString(strings.TrimPrefix(o.MetricsPath, "/")), Text: "Metrics"},
+		{Address: strings.TrimPrefix(readyPath, "/"), Text: "Readiness", Description: "which collectors have not succeeded yet"},
+		{Address: strings.TrimPrefix(healthPath, "/"), Text: "Health"},
+	}
+	if o.Runbooks != nil {
+		links = append(links, web.LandingLinks{
+			Address: strings.TrimPrefix(runbooksPath, "/"), Text: "Runbooks", Description: "what to do about each alert",
+		})
+	}
+	return web.NewLandingPage(web.LandingConfig{
+		Name:        "ack-exporter",
+		Description: o.Description,
+		Version:     version.Info(),
+		Profiling:   "false",
+		Links:       links,
+	})
 }
 
 func metricsHandler(o Options) http.Handler {

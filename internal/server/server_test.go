@@ -111,6 +111,8 @@ func TestPathsThatCannotBe(t *testing.T) {
 		"":         `the telemetry path "" does not begin with a slash`,
 		"/healthz": "the telemetry path /healthz is taken",
 		"/readyz":  "the telemetry path /readyz is taken",
+		"/{x}/y":   `the telemetry path "/{x}/y" has a brace or a space`,
+		"/a b":     `the telemetry path "/a b" has a brace or a space`,
 	} {
 		_, err := server.NewHandler(server.Options{MetricsPath: path, Log: quiet})
 		if err == nil || err.Error() != want {

@@ -1,0 +1,121 @@
+local dashboard = import '../lib/dashboard.libsonnet';
+
+// What is known of a node besides its connections: alerts, kernel parameters, kernel log.
+{
+  local config = $._config,
+  local d = dashboard.new($),
+  local q = d.queries(),
+  local sysctlAlerts = d.alertsOf('ack-exporter-sysctl'),
+  local kernelAlerts = d.alertsOf('ack-exporter-kernel'),
+  local compliant = q.gauge('ack_sysctl_compliant', extra=['name']),
+  local events = q.lastHour('ack_kernel_log_events_total', extra=['event']),
+  local overlap = q.gauge('ack_sysctl_local_port_range_nodeport_overlap_ports'),
+
+  local now = [
+    d.stat(
+      'Alerts',
+      'Alerts of ack-exporter that fire on the chosen nodes. "no rules": Prometheus does not evaluate the rules of ack-exporter, and nothing can fire.',
+      'none',
+      q.alerts()
+    ) + d.any('yellow') + d.unknown('no rules') + { alerts:: null },
+    d.stat(
+      'Fullest table',
+      'Share of its connection tracking table that a node uses, where it is highest.',
+      'percentunit',
+      q.max(q.conntrackUsage)
+    ) + d.above('ACKConntrackTableNearlyFull') + d.decimals(1) + { alerts:: ['ACKConntrackTableNearlyFull', 'ACKConntrackTableFillingUp'] },
+    d.stat(
+      'Stale UDP connections',
+      'UDP connections of IPVS whose destination is gone, on the node that has most: the packets on them are lost.',
+      'none',
+      q.max(q.gauge('ack_ipvs_stale_udp_connections'))
+    ) + d.above('ACKIPVSStaleUDPConnections', whole=true) + d.unknown('no IPVS') + { alerts:: ['ACKIPVSStaleUDPConnections'] },
+    d.stat(
+      'Unsupported values',
+      'Kernel parameters of the chosen nodes that have a value which ACK does not support.',
+      'none',
+      q.no(compliant)
+    ) + d.any('yellow') + { alerts:: sysctlAlerts },
+    d.stat(
+      'Shared NodePorts',
+      'Ports of the NodePort range that the kernel may also pick for outgoing connections, on the node that has most: either takes them from the other. 0 is healthy.',
+      'none',
+      q.max(overlap)
+    ) + d.any('yellow') + { alerts:: ['ACKLocalPortRangeUnsupported'] },
+    d.stat(
+      'Kernel log, last hour',
+      'Lines of the kernel log within the last hour that tell of trouble, on all chosen nodes. The kernel limits the rate of many of them: one is enough to look.',
+      'none',
+      q.sum(events)
+    ) + d.any('yellow') + d.decimals(0) + { alerts:: kernelAlerts },
+    d.alertTable('Alerts that fire on these nodes', 'Alerts of ack-exporter that fire on the chosen nodes.', q.alertsSince, [d.openConntrack]) + { w:: 24, h:: 7 },
+  ],
+
+  local parameters = [
+    d.row('Kernel parameters'),
+    d.table(
+      'Kernel parameters',
+      'Parameters that break ACK nodes when changed, with unsupported ones first. A range of ports has two values. rp_filter of an interface counts together with that of all: the kernel takes the larger. A parameter that the kernel does not have has no value.',
+      [
+        compliant,
+        q.gauge('ack_sysctl_value', 'field!="max"', ['name']),
+        q.gauge('ack_sysctl_value', 'field="max"', ['name']),
+      ],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.column('name', 'Parameter') + d.property('custom.width', 240),
+        d.value('B', 'Value', 'none'),
+        d.value('C', 'To', 'none'),
+        d.value('A', 'Supported') + d.words({ '0': ['no', 'red'], '1': ['yes', 'green'] }),
+      ],
+      [['Supported', false], ['Parameter', false]],
+    ) + { alerts:: sysctlAlerts, w:: 16, h:: 11 },
+    d.timeseries(
+      'Ports shared with NodePorts',
+      'Ports of the NodePort range that the kernel may also pick for outgoing connections. The %d nodes with the most. 0 is healthy.' % config.dashboardTop,
+      'none',
+      [d.range(q.top(overlap), d.nodeLegend)]
+    ) + d.any('yellow') + { alerts:: ['ACKLocalPortRangeUnsupported'], w:: 8, h:: 11 },
+  ],
+
+  local log = [
+    d.row('Kernel log'),
+    d.timeseries(
+      'Events',
+      'Troubles that the kernels of the chosen nodes wrote to their log, each counted at some points of the graph. The kernel limits the rate of many lines: this shows that something happened, not how often.',
+      'short',
+      [d.range(q.sum(q.increase('ack_kernel_log_events_total', extra=['event']), ['event']) + ' > 0', '{{event}}')]
+    ) + d.bars + d.decimals(0) + d.noValue('none') + { alerts:: kernelAlerts, h:: 9 },
+    d.table(
+      'Events within the last hour',
+      'What the kernel of each node wrote to its log within the last hour. Look into the log of the node for the line itself.',
+      [events + ' > 0'],
+      [
+        d.column('event', 'Event'),
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.value('A', 'Lines', 'none', 0),
+      ],
+      [['Lines', true]],
+    ) + d.noValue('none') + { alerts:: kernelAlerts, h:: 9 },
+    d.timeseries(
+      'Records of the kernel log that were not understood',
+      'Records that were overwritten before the exporter could read them, and those that are in no known format, on all chosen nodes: events in them are not counted. 0 is healthy.',
+      'cps',
+      [
+        d.range(q.sum(q.rate('ack_kernel_log_lost_records_total')), 'lost'),
+        d.range(q.sum(q.rate('ack_kernel_log_malformed_records_total')), 'malformed'),
+      ]
+    ) + { w:: 24, h:: 7 },
+  ],
+
+  grafanaDashboards+:: {
+    'ack-exporter-node.json': d.dashboard(
+      'ack-exporter-node',
+      'Nodes',
+      'What fires on a node, its kernel parameters and what its kernel wrote to its log.',
+      now + parameters + log,
+    ),
+  },
+}

@@ -1,0 +1,139 @@
+local dashboard = import '../lib/dashboard.libsonnet';
+
+// What is wrong now, the worst first.
+{
+  local config = $._config,
+  local d = dashboard.new($),
+  local q = d.queries(byNode=false),
+  local exporters = q.gauge('up'),
+  local worst = 'The %d nodes with the most.' % config.dashboardTop,
+
+  local now = [
+    d.stat(
+      'Critical alerts',
+      'Critical alerts of ack-exporter that fire. A person acts now. "no rules": Prometheus does not evaluate the rules of ack-exporter, and nothing can fire.',
+      'none',
+      q.alerts('severity="critical"')
+    ) + d.any('red') + d.unknown('no rules') + { alerts:: null },
+    d.stat(
+      'Warning alerts',
+      'Warnings of ack-exporter that fire. Somebody looks at them this working day. "no rules": Prometheus does not evaluate the rules of ack-exporter, and nothing can fire.',
+      'none',
+      q.alerts('severity="warning"')
+    ) + d.any('yellow') + d.unknown('no rules') + { alerts:: null },
+    d.stat(
+      'Nodes watched',
+      'Nodes whose exporter answers Prometheus.',
+      'none',
+      'count(%s == 1)' % exporters
+    ) + d.neutral + d.unknown('none'),
+    d.stat(
+      'Nodes without an exporter',
+      'Nodes of Kubernetes, virtual ones aside, that Prometheus knows no exporter of: what goes wrong there goes unseen. "unknown": Prometheus does not scrape kube-state-metrics.',
+      'none',
+      'count(%(nodes)s unless on (%(labels)s) %(exporters)s) or 0 * count(%(nodes)s)' % { nodes: q.nodes, labels: q.labels(), exporters: exporters }
+    ) + d.any('yellow') + d.unknown('unknown') + { alerts:: ['ACKExporterMissing'] },
+    d.stat(
+      'Exporters down',
+      'Nodes whose exporter does not answer Prometheus: what goes wrong there goes unseen.',
+      'none',
+      q.no(exporters)
+    ) + d.any('yellow') + d.unknown('no exporter') + { alerts:: ['ACKExporterDown'] },
+    d.stat(
+      'Collectors failing',
+      'Collectors of all nodes whose last refresh failed: what they would have measured goes unseen. The dashboard about the exporter itself names them.',
+      'none',
+      q.no(q.gauge('ack_exporter_collector_success', extra=['collector']))
+    ) + d.any('yellow') + d.unknown('no exporter') + { alerts:: ['ACKExporterCollectorFailing'] },
+    d.alertTable('Alerts that fire', 'Alerts of ack-exporter that fire.', q.alertsSince, [d.openNode]) + { w:: 18, h:: 10 },
+    d.text('How to read this', |||
+      **Red**: a person acts now. **Yellow**: this working day. Colours and lines are the levels of the alerts.
+
+      An empty list says *none*, which is good news where nodes are watched. *No data* is not: nobody measures. A number
+      is missing where it could not be measured; there is no zero for what was not seen.
+
+      From a node in a list you get to what is known of it. The name of an alert opens its runbook: what it means, what
+      it breaks, how to find the cause and how to put it right. Every exporter serves the runbooks, here expected at
+      [%(runbooks)s](%(runbooks)s).
+
+      Rates need the true scrape interval in the settings of the data source.
+    ||| % { runbooks: config.runbookURLPrefix }) + { w:: 6, h:: 10 },
+  ],
+
+  local conntrack = [
+    d.row('Connection tracking and IPVS'),
+    d.bargauge(
+      'Fullest connection tracking tables',
+      'Share of its connection tracking table that a node uses. ' + worst + ' New connections are dropped, and DNS fails, when a table is full.',
+      'percentunit',
+      [d.instant(q.sortedTop(q.conntrackUsage), d.nodeLegend)]
+    ) + d.above('ACKConntrackTableNearlyFull') + d.decimals(1) + d.unknown('no data') +
+    d.linkFromSeries('Open its connection tracking', 'ack-exporter-conntrack-ipvs') +
+    { fieldConfig+: { defaults+: { max: 1 } }, alerts:: ['ACKConntrackTableNearlyFull', 'ACKConntrackTableFillingUp'], w:: 12, h:: 9 },
+    d.table(
+      'Lost to a full table within the last hour',
+      'Packets dropped and entries evicted because the connection tracking table was full. ' + worst,
+      [q.sortedTop('%s + %s > 0' % [q.lastHour('ack_conntrack_drops_total'), q.lastHour('ack_conntrack_early_drops_total')])],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.value('A', 'Lost', 'none', 0) + d.colored(d.any('yellow')),
+      ],
+      [['Lost', true]],
+    ) + d.noValue('none') + { alerts:: ['ACKConntrackDropping'], w:: 6, h:: 9 },
+    d.table(
+      'Stale UDP connections of IPVS',
+      'UDP connections of IPVS whose destination is gone: the packets on them, DNS above all, are lost. ' + worst,
+      [q.sortedTop(q.gauge('ack_ipvs_stale_udp_connections') + ' > 0')],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.value('A', 'Connections', 'none', 0) + d.colored(d.above('ACKIPVSStaleUDPConnections', whole=true)),
+      ],
+      [['Connections', true]],
+    ) + d.noValue('none') + { alerts:: ['ACKIPVSStaleUDPConnections'], w:: 6, h:: 9 },
+  ],
+
+  local nodes = [
+    d.row('Nodes'),
+    d.table(
+      'Nodes with unsupported kernel parameters',
+      'How many kernel parameters of a node have a value that ACK does not support. ' + worst + ' The dashboard of the node names them.',
+      [q.sortedTop('count by (%s) (%s == 0)' % [q.labels(), q.gauge('ack_sysctl_compliant', extra=['name'])])],
+      [
+        d.clusterColumn,
+        d.nodeColumn(),
+        d.value('A', 'Parameters', 'none') + d.colored(d.any('yellow')),
+      ],
+      [['Parameters', true]],
+    ) + d.noValue('none') + {
+      alerts:: d.alertsOf('ack-exporter-sysctl'),
+      h:: 9,
+    },
+    d.table(
+      'Events in the kernel log within the last hour',
+      'Troubles that kernels wrote to their log. The kernel limits the rate of many lines, so that their number means little: one is enough to look.',
+      local events = q.lastHour('ack_kernel_log_events_total', extra=['event']);
+      [
+        q.sum(events, ['event']) + ' > 0',
+        'count by (event) (%s > 0)' % events,
+      ],
+      [
+        d.column('event', 'Event'),
+        d.value('A', 'Lines', 'none', 0),
+        d.value('B', 'Nodes', 'none'),
+      ],
+      [['Lines', true]],
+    ) + d.noValue('none') + { alerts:: d.alertsOf('ack-exporter-kernel'), h:: 9 },
+  ],
+
+  grafanaDashboards+:: {
+    'ack-exporter-overview.json': d.dashboard(
+      'ack-exporter-overview',
+      'Overview',
+      'What is wrong in the clusters now, the worst first.',
+      now + conntrack + nodes,
+      byNode=false,
+    ),
+  },
+}
