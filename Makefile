@@ -57,8 +57,16 @@ mixin: ## render alerts/ and dashboards/ from mixin/, and the pages about them
 	$(GO) test ./mixin -count=1 -run 'TestDocs|TestRunbooks' -update
 
 .PHONY: demo
-demo: ## things go wrong on this kernel, and real alerts reach a real Alertmanager; needs root, harms nothing
-	$(GO) run -tags e2e ./e2e/demo
+demo: ## things go wrong on this kernel, and real alerts arrive; harms nothing, needs root (DEMO=--install installs Debian's Prometheus)
+	$(GO) run -tags e2e ./e2e/demo $(DEMO)
+
+.PHONY: pictures
+pictures: ## the dashboards as pictures for the README; needs what e2e needs
+	E2E_PICTURES=$(CURDIR)/docs/pictures $(E2E) -run '^TestDashboards$$' ./e2e/dashboards
+
+.PHONY: e2e-binaries
+e2e-binaries: ## build etcd, kube-apiserver and CoreDNS for e2e, once (10 minutes)
+	$(GO) test -tags e2e -count=1 -timeout 45m -v -run '^TestBinaries$$' ./e2e/internal/cluster
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,6 +1,7 @@
 // An example configuration of Alertmanager for these alerts: routes by severity,
 // one notification for each alert of a cluster however many nodes it concerns,
-// and inhibition of what only repeats something worse.
+// and inhibition of what only repeats something worse. It is used sparingly: of an
+// alert that ends while it is inhibited, Alertmanager does not tell that it ended.
 {
   local config = $._config,
   local c = config.alertmanager,
@@ -23,9 +24,6 @@
     inhibit_rules: [
       // The two steps of one alert.
       inhibit(['severity="critical"'], ['severity="warning"'], node + ['alertname']),
-      // A table that is full says more than one that will be.
-      inhibit(['alertname="ACKConntrackDropping"'], ['alertname=~"ACKConntrackTableNearlyFull|ACKConntrackTableFillingUp"']),
-      inhibit(['alertname="ACKConntrackTableNearlyFull"'], ['alertname="ACKConntrackTableFillingUp"']),
       // These collectors fail because of where the exporter runs.
       inhibit(['alertname="ACKExporterWrongNetworkNamespace"'], ['alertname="ACKExporterCollectorFailing"', 'collector=~"conntrack_table|ipvs|sysctl"']),
     ],

@@ -2,12 +2,13 @@
 
 // Package ipvs tests the exporter's view of IPVS against Debian's kernel, booted
 // in a virtual machine of its own: few machines on which one would run tests have
-// IPVS. qemu emulates the processor, so that neither KVM nor root is needed.
+// IPVS. qemu emulates the processor, so that neither KVM nor root is needed for that.
 //
 // The machine follows a script (the program guest) in which the exporter runs as
 // several users, and services, destinations and real traffic come and go. It
 // records what the exporters, ipvsadm and the kernel's files say in the same
-// moment; the tests here compare that.
+// moment; the tests here compare that. The test of the alerts, which needs root,
+// boots it once more, and looks at it with Prometheus from outside.
 //
 //	go test -tags e2e ./e2e/ipvs
 //
@@ -66,8 +67,14 @@ func TestIPVS(t *testing.T) {
 	t.Run("End", r.testEnd)
 }
 
-// boot runs the machine and returns its record.
+// boot runs the machine through the script and returns its record.
 func boot(t *testing.T) record {
+	t.Helper()
+	return run(t, newMachine(t, needed))
+}
+
+// newMachine makes a machine with these kernel modules, and those that they need.
+func newMachine(t *testing.T, modules []string) vm.Machine {
 	t.Helper()
 	world.Require(t, runtime.GOARCH == "amd64", "the virtual machine is an amd64")
 	_, err := exec.LookPath(vm.Emulator)
@@ -88,10 +95,10 @@ func boot(t *testing.T) record {
 		MemoryMiB: 384,
 		Folder:    t.ArtifactDir(),
 	}
-	if err := writeInitramfs(t, machine.Initramfs, packages, kernel); err != nil {
+	if err := writeInitramfs(t, machine.Initramfs, packages, kernel, modules); err != nil {
 		t.Fatal(err)
 	}
-	return run(t, machine)
+	return machine
 }
 
 func run(t *testing.T, machine vm.Machine) record {
@@ -115,10 +122,10 @@ func run(t *testing.T, machine vm.Machine) record {
 	return sections
 }
 
-func writeInitramfs(t *testing.T, path, packages string, kernel *vm.Kernel) error {
+func writeInitramfs(t *testing.T, path, packages string, kernel *vm.Kernel, names []string) error {
 	t.Helper()
 	guest := buildGuest(t)
-	modules, err := kernel.Modules(t.Context(), needed...)
+	modules, err := kernel.Modules(t.Context(), names...)
 	if err != nil {
 		return err
 	}

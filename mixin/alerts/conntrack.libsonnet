@@ -12,7 +12,7 @@ local query = import '../lib/query.libsonnet';
   // Names the class of entries that fills the table. It is a query of the text,
   // not a label: the largest class may change without that being another alert.
   local largestClass =
-    '{{ with printf `topk(1, max by (protocol, state) (%s))` .Labels.%s .Labels.%s | query }}' % [
+    '{{ with printf `topk(1, max by (protocol, state) (%s) > 0)` .Labels.%s .Labels.%s | query }}' % [
       q.select('ack_conntrack_table_entries', '%s=%%q, %s=%%q' % [config.clusterLabel, config.nodeLabel]),
       config.clusterLabel,
       config.nodeLabel,

@@ -4,31 +4,30 @@
 package exporter
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"ack-exporter/e2e/internal/node"
+	"ack-exporter/e2e/internal/process"
 	"ack-exporter/e2e/internal/world"
 )
 
 const (
-	// Address is where the exporter listens.
+	// Address is where the exporter listens, unless a Config says otherwise.
 	Address = "127.0.0.1:9777"
 	// StopTimeout is how long the exporter may take to stop.
-	StopTimeout = 5 * time.Second
+	StopTimeout = node.StopTimeout
 
-	buildTimeout  = 5 * time.Minute
 	scrapeTimeout = 10 * time.Second
 	// maxScrapers is how many can scrape side by side without new connections.
 	maxScrapers = 10
@@ -49,25 +48,19 @@ var binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("E2E_EXPORTER"); path != "" {
 		return filepath.Abs(path)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), buildTimeout)
-	defer cancel()
 	path := filepath.Join(world.Scratch(), "ack-exporter")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "ack-exporter/cmd/ack-exporter")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
-	}
-	return path, nil
+	return path, node.Build(context.Background(), path)
 })
 
 // Process is a running exporter.
 type Process struct {
-	cmd     *exec.Cmd
-	log     lockedBuffer
+	process *process.Process
+	address string
+	dial    dialer
 	client  *http.Client
-	waited  chan struct{} // closed when the process has ended
-	waitErr error         // valid from then on
 }
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Config says how to run the exporter.
 type Config struct {
@@ -76,28 +69,36 @@ type Config struct {
 	Wrapper []string
 	// Args are flags besides those that every test needs.
 	Args []string
+	// Address is where the exporter listens in place of the constant Address.
+	Address string
+	// FromWorld passes the exporter a socket of the world, which it can be reached
+	// by even where the wrapper puts it into another network.
+	FromWorld bool
 }
 
 // Start starts the role node in a world. When the test ends the exporter is
 // told to stop, and the test fails unless it does so as it should.
 func Start(t testing.TB, w *world.World, c Config) *Process {
 	t.Helper()
-	argv := append([]string{}, c.Wrapper...)
-	argv = append(argv, Binary(t), "node", "--web.listen-address="+Address, "--path.procfs=/proc")
-	argv = append(argv, c.Args...)
-	// Not the test's context: that ends before the functions of t.Cleanup run.
-	cmd := exec.CommandContext(context.Background(), argv[0], argv[1:]...)
-	p := &Process{cmd: cmd, waited: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.log, &p.log
-	if err := w.Start(cmd); err != nil {
-		t.Fatalf("%s: %v", cmd, err)
+	config := node.Config{Binary: Binary(t), Address: Address, Wrapper: c.Wrapper, Args: c.Args}
+	if c.Address != "" {
+		config.Address = c.Address
 	}
-	go func() {
-		p.waitErr = cmd.Wait()
-		close(p.waited)
-	}()
+	p := &Process{address: config.Address}
+	if c.FromWorld {
+		config.Listener = listen(t, w, config.Address)
+		defer func() { _ = config.Listener.Close() }()
+	}
+	var err error
+	if p.process, err = node.Start(t.Context(), w.Sandbox, config); err != nil {
+		t.Fatal(err)
+	}
+	p.dial = world.Dialer(p.PID())
+	if c.FromWorld {
+		p.dial = w.Dial
+	}
 	p.client = &http.Client{Transport: &http.Transport{
-		DialContext:         world.Dialer(cmd.Process.Pid),
+		DialContext:         p.dial,
 		MaxIdleConnsPerHost: maxScrapers,
 	}}
 	t.Cleanup(func() {
@@ -105,42 +106,42 @@ func Start(t testing.TB, w *world.World, c Config) *Process {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the exporter's output:\n%s", p.log.String())
+			t.Logf("the exporter's output:\n%s", p.process.Output())
 		}
 	})
 	return p
 }
 
+func listen(t testing.TB, w *world.World, address string) *net.TCPListener {
+	t.Helper()
+	listener, err := w.Listen(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, ok := listener.(*net.TCPListener)
+	if !ok {
+		t.Fatalf("a %T is no TCP listener", listener)
+	}
+	return tcp
+}
+
 // PID is the process id, as the tests see it.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+func (p *Process) PID() int { return p.process.PID() }
 
 // Stop tells the exporter to stop and says how long it took. It is an error
 // where that is too long, or the exit status is not 0. A second call is empty.
 func (p *Process) Stop() (time.Duration, error) {
-	select {
-	case <-p.waited:
-		return 0, p.exitError()
-	default:
-	}
 	p.client.CloseIdleConnections()
-	start := time.Now()
-	// That it has just ended shows below.
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.waited:
-		return time.Since(start), p.exitError()
-	case <-time.After(StopTimeout):
-		_ = p.cmd.Process.Kill()
-		<-p.waited
-		return time.Since(start), fmt.Errorf("the exporter still ran %s after SIGTERM", StopTimeout)
-	}
+	return p.process.Stop(StopTimeout)
 }
 
-func (p *Process) exitError() error {
-	if p.waitErr != nil {
-		return fmt.Errorf("the exporter ended with %w", p.waitErr)
+// Kill ends the exporter as a crash would.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	p.client.CloseIdleConnections()
+	if err := p.process.Kill(); err != nil {
+		t.Fatal(err)
 	}
-	return nil
 }
 
 // ErrNoAnswer says that the exporter did not begin to answer.
@@ -148,13 +149,13 @@ var ErrNoAnswer = errors.New("no answer")
 
 // Get asks for a path and returns the whole answer, whatever its status.
 func (p *Process) Get(ctx context.Context, path string) (status int, body string, err error) {
-	return get(ctx, p.client, path)
+	return p.get(ctx, p.client, path)
 }
 
-func get(ctx context.Context, client *http.Client, path string) (status int, body string, err error) {
+func (p *Process) get(ctx context.Context, client *http.Client, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+Address+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -172,17 +173,17 @@ func get(ctx context.Context, client *http.Client, path string) (status int, bod
 
 // Scrape reads all metrics once.
 func (p *Process) Scrape(ctx context.Context) (Metrics, error) {
-	return scrape(ctx, p.client)
+	return p.scrape(ctx, p.client)
 }
 
 // ScrapeOnce is Scrape on a connection of its own.
 func (p *Process) ScrapeOnce(ctx context.Context) (Metrics, error) {
-	transport := &http.Transport{DialContext: world.Dialer(p.PID()), DisableKeepAlives: true}
-	return scrape(ctx, &http.Client{Transport: transport})
+	transport := &http.Transport{DialContext: p.dial, DisableKeepAlives: true}
+	return p.scrape(ctx, &http.Client{Transport: transport})
 }
 
-func scrape(ctx context.Context, client *http.Client) (Metrics, error) {
-	status, body, err := get(ctx, client, "/metrics")
+func (p *Process) scrape(ctx context.Context, client *http.Client) (Metrics, error) {
+	status, body, err := p.get(ctx, client, "/metrics")
 	if err != nil {
 		return nil, err
 	}
@@ -197,10 +198,8 @@ func (p *Process) Await(t testing.TB, within time.Duration, condition func(Metri
 	t.Helper()
 	var m Metrics
 	world.Eventually(t, within, func() (err error) {
-		select {
-		case <-p.waited:
-			t.Fatalf("the exporter has ended: %v", p.waitErr)
-		default:
+		if ended, err := p.process.Ended(); ended {
+			t.Fatalf("the exporter has ended: %v", err)
 		}
 		if m, err = p.Scrape(t.Context()); err != nil {
 			return err
@@ -224,20 +223,15 @@ func (p *Process) AwaitRefresh(t testing.TB, within time.Duration, collector str
 	return p.Await(t, within, func(m Metrics) error { return m.RefreshedSince(since, collector) })
 }
 
-// lockedBuffer can be read while a process still writes to it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+// AwaitReady waits until every collector has succeeded once, or found that its
+// subject is not here.
+func (p *Process) AwaitReady(t testing.TB, within time.Duration) {
+	t.Helper()
+	world.Eventually(t, within, func() error {
+		status, body, err := p.Get(t.Context(), "/readyz")
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("GET /readyz: status %d: %s", status, body)
+		}
+		return err
+	})
 }

@@ -4,10 +4,12 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,6 +39,7 @@ type exporter struct {
 // identity is as whom an exporter runs.
 type identity struct {
 	name         string
+	host         string // to listen at; 127.0.0.1 where it is empty
 	port         int
 	uid          uint32
 	capabilities []uintptr
@@ -52,7 +55,7 @@ func identities() []identity {
 }
 
 func (i identity) start(ctx context.Context) (*exporter, error) {
-	e := &exporter{name: i.name, address: "127.0.0.1:" + strconv.Itoa(i.port)}
+	e := &exporter{name: i.name, address: net.JoinHostPort(cmp.Or(i.host, "127.0.0.1"), strconv.Itoa(i.port))}
 	var err error
 	if e.log, err = os.Create("/run/" + i.name + ".log"); err != nil {
 		return nil, err

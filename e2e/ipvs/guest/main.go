@@ -2,7 +2,8 @@
 
 // Command guest is process 1 of the virtual machine in which e2e/ipvs tests the
 // exporter. It follows a script, and writes what it sees to the second serial
-// port, for the test outside to judge.
+// port, for the test outside to judge. With the argument serve it does what the
+// test asks for instead.
 //
 // It is a module of its own: the exporter does not depend on what it needs.
 package main
@@ -15,12 +16,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// watchdog is how long the script may take at most; the test outside waits for
+// watchdog is how long all of it may take at most; the test outside waits for
 // longer.
 const watchdog = 5 * time.Minute
 
@@ -37,8 +39,12 @@ func main() {
 		powerOff()
 		return
 	}
+	work := script
+	if slices.Contains(os.Args[1:], "serve") {
+		work = serve
+	}
 	ended := make(chan error, 1)
-	go func() { ended <- contain(func(ctx context.Context) error { return script(ctx, r) }) }()
+	go func() { ended <- contain(func(ctx context.Context) error { return work(ctx, r) }) }()
 	timer := time.NewTimer(watchdog)
 	defer timer.Stop()
 	select {
@@ -46,7 +52,7 @@ func main() {
 	case <-timer.C:
 		stacks := make([]byte, 64<<10)
 		fmt.Fprintf(os.Stderr, "%s\n", stacks[:runtime.Stack(stacks, true)])
-		err = fmt.Errorf("the script did not end within %s", watchdog)
+		err = fmt.Errorf("not done within %s", watchdog)
 	}
 	r.end(err)
 	powerOff()

@@ -1,0 +1,322 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+
+	"ack-exporter/e2e/internal/cluster/pki"
+	"ack-exporter/e2e/internal/process"
+	"ack-exporter/e2e/internal/sandbox"
+	"ack-exporter/e2e/internal/world"
+)
+
+const (
+	// Domain is the cluster's DNS domain.
+	Domain = "cluster.local"
+	// ServiceRange is where the API server takes cluster IPs from.
+	ServiceRange = "10.96.0.0/16"
+	// DNSAddress is the cluster IP that a Service kube-dns should ask for.
+	DNSAddress = "10.96.0.10"
+	// APIAddress is where the API server listens: the cluster IP of the Service
+	// kubernetes, which is there without a kube-proxy.
+	APIAddress = "10.96.0.1"
+	apiPort    = "443"
+	apiServer  = "https://" + APIAddress + ":" + apiPort
+
+	// controlPlaneAddress is the endpoint of the Service kubernetes.
+	controlPlaneAddress = "192.168.255.254"
+
+	etcdURL     = "http://127.0.0.1:2379"
+	etcdPeerURL = "http://127.0.0.1:2380"
+	issuer      = "https://kubernetes.default.svc." + Domain
+
+	// startTimeout is many times what the API server takes on a quiet machine.
+	startTimeout = 90 * time.Second
+	stopTimeout  = 30 * time.Second
+	// requestTimeout bounds one request of the harness.
+	requestTimeout = 30 * time.Second
+
+	tailBytes = 4 << 10
+)
+
+// Options change how the API server runs.
+type Options struct {
+	// APIServerArgs are further flags. They win over those of the harness.
+	APIServerArgs []string
+}
+
+// Cluster is a running Kubernetes API.
+type Cluster struct {
+	world *world.World
+	// folder has certificates, configurations and the audit log.
+	folder    string
+	authority *pki.Authority
+	apiBinary string
+	options   Options
+
+	etcd, api *process.Process
+
+	admin   *rest.Config
+	client  *kubernetes.Clientset
+	dynamic dynamic.Interface
+	mapper  meta.ResettableRESTMapper
+}
+
+// Start starts a cluster in a world and waits until its API is ready. It ends
+// with the test.
+func Start(t testing.TB, w *world.World, options Options) *Cluster {
+	t.Helper()
+	etcd, api := Binary(t, programEtcd), Binary(t, programAPIServer)
+	folder, err := os.MkdirTemp(world.Scratch(), "cluster-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{world: w, folder: folder, apiBinary: api, options: options}
+	t.Cleanup(func() {
+		if t.Failed() {
+			c.logTails(t)
+		}
+		if err := c.close(); err != nil {
+			t.Errorf("stop the cluster: %v", err)
+		}
+	})
+	if err := c.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c.etcd, err = startEtcd(w.Sandbox, etcd, c.path("etcd")); err != nil {
+		t.Fatal(err)
+	}
+	// The API server waits for etcd by itself.
+	c.StartAPI(t)
+	return c
+}
+
+func (c *Cluster) path(name string) string { return filepath.Join(c.folder, name) }
+
+// logTails shows what the servers said last.
+func (c *Cluster) logTails(t testing.TB) {
+	t.Helper()
+	for _, p := range []*process.Process{c.etcd, c.api} {
+		if p != nil {
+			t.Logf("the end of what %s printed:\n%s", p.Name(), tail(p.Output()))
+		}
+	}
+}
+
+func tail(s string) string { return s[max(0, len(s)-tailBytes):] }
+
+func (c *Cluster) close() error {
+	var errs []error
+	for _, p := range []*process.Process{c.api, c.etcd} {
+		if p != nil {
+			errs = append(errs, kill(p))
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(c.folder))...)
+}
+
+// kill is for processes that have nothing to lose. It is an error where one has
+// ended before, and not because it was killed.
+func kill(p *process.Process) error {
+	if ended, err := p.Ended(); ended {
+		return err
+	}
+	return p.Kill()
+}
+
+// prepare makes all that the servers need.
+func (c *Cluster) prepare(ctx context.Context) error {
+	// Programs that run as another user must get at what is in it.
+	if err := os.Chmod(c.folder, 0o755); err != nil {
+		return err
+	}
+	if err := c.addAddresses(ctx); err != nil {
+		return err
+	}
+	// Memory of the world: it goes away with it, also where the test is killed.
+	if err := os.Mkdir(c.path("etcd"), 0o700); err != nil {
+		return err
+	}
+	if err := mountMemory(ctx, c.world.Sandbox, c.path("etcd"), "size=4g,mode=700"); err != nil {
+		return err
+	}
+	if err := c.writeCertificates(); err != nil {
+		return err
+	}
+	if err := os.WriteFile(c.path("audit.yaml"), []byte(auditPolicy), 0o644); err != nil {
+		return err
+	}
+	return c.newClients()
+}
+
+// addAddresses gives the world the addresses of the API server.
+func (c *Cluster) addAddresses(ctx context.Context) error {
+	for _, address := range []string{APIAddress, controlPlaneAddress} {
+		if _, err := c.world.Output(ctx, "", "ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mountMemory mounts a tmpfs that only programs of the sandbox see.
+func mountMemory(ctx context.Context, s *sandbox.Sandbox, path, options string) error {
+	cmd := exec.CommandContext(ctx, "mount", "-t", "tmpfs", "-o", options, "tmpfs", path)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := s.Start(cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", cmd, err, stderr.String())
+	}
+	return nil
+}
+
+func startEtcd(s *sandbox.Sandbox, program, data string) (*process.Process, error) {
+	return process.Start(s, exec.CommandContext(context.Background(), program,
+		"--name=e2e", "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
+		"--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
+		"--listen-peer-urls="+etcdPeerURL, "--initial-advertise-peer-urls="+etcdPeerURL,
+		"--initial-cluster=e2e="+etcdPeerURL, "--quota-backend-bytes=3221225472"))
+}
+
+// apiCommand is the API server's.
+func (c *Cluster) apiCommand() *exec.Cmd {
+	args := []string{
+		"--etcd-servers=" + etcdURL,
+		"--bind-address=0.0.0.0", "--advertise-address=" + controlPlaneAddress, "--secure-port=" + apiPort,
+		"--service-cluster-ip-range=" + ServiceRange,
+		"--tls-cert-file=" + c.path("api.crt"), "--tls-private-key-file=" + c.path("api.key"),
+		"--cert-dir=" + c.path("api"), "--client-ca-file=" + c.path("ca.crt"),
+		"--service-account-issuer=" + issuer,
+		"--service-account-key-file=" + c.path("accounts.pub"),
+		"--service-account-signing-key-file=" + c.path("accounts.key"),
+		"--authorization-mode=Node,RBAC",
+		"--allow-privileged=true", "--profiling=false",
+		"--audit-policy-file=" + c.path("audit.yaml"), "--audit-log-path=" + c.path(auditLog), "--audit-log-maxsize=1024",
+		// What these add needs controllers to be of use: a ServiceAccount for each
+		// pod, and a taint that goes away when a node becomes ready.
+		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+	}
+	args = append(args, c.options.APIServerArgs...)
+	return exec.CommandContext(context.Background(), c.apiBinary, args...)
+}
+
+// StartAPI starts the API server, after StopAPI again with the same data, and
+// waits until it is ready.
+func (c *Cluster) StartAPI(t testing.TB) {
+	t.Helper()
+	var err error
+	if c.api, err = process.Start(c.world.Sandbox, c.apiCommand()); err != nil {
+		t.Fatal(err)
+	}
+	world.Eventually(t, startTimeout, func() error {
+		for _, p := range []*process.Process{c.etcd, c.api} {
+			if ended, err := p.Ended(); ended {
+				t.Fatalf("%s has ended: %v", p.Name(), err)
+			}
+		}
+		return c.ready(t.Context())
+	})
+}
+
+// ready is nil when the API server is, and has made what it makes by itself.
+func (c *Cluster) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := c.client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error(); err != nil {
+		return fmt.Errorf("the API server is not ready: %w", err)
+	}
+	for _, namespace := range []string{metav1.NamespaceDefault, metav1.NamespaceSystem} {
+		if _, err := c.client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{}); err != nil {
+			return err
+		}
+	}
+	_, err := c.client.CoreV1().Services(metav1.NamespaceDefault).Get(ctx, "kubernetes", metav1.GetOptions{})
+	return err
+}
+
+// StopAPI ends the API server as a crash would. The data stay.
+func (c *Cluster) StopAPI(t testing.TB) {
+	t.Helper()
+	if err := kill(c.api); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// PauseAPI keeps the API server from answering: connections to it stay open.
+func (c *Cluster) PauseAPI(t testing.TB) {
+	t.Helper()
+	signal(t, c.api, syscall.SIGSTOP)
+}
+
+// ResumeAPI is the end of PauseAPI.
+func (c *Cluster) ResumeAPI(t testing.TB) {
+	t.Helper()
+	signal(t, c.api, syscall.SIGCONT)
+}
+
+// PIDs are the processes of etcd and of the API server, as the tests see them.
+func (c *Cluster) PIDs() []int { return []int{c.etcd.PID(), c.api.PID()} }
+
+func signal(t testing.TB, p *process.Process, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(p.PID(), s); err != nil {
+		t.Fatalf("signal %s to %s: %v", s, p.Name(), err)
+	}
+}
+
+// newClients makes the clients of the harness.
+func (c *Cluster) newClients() error {
+	admin, err := c.authority.Client(pki.Template{CommonName: adminUser, Organizations: []string{adminGroup}})
+	if err != nil {
+		return err
+	}
+	c.admin = &rest.Config{
+		Host: apiServer,
+		TLSClientConfig: rest.TLSClientConfig{
+			CAData: c.authority.Chain, CertData: admin.Chain, KeyData: admin.Key,
+		},
+		Dial: world.Dialer(c.world.PID()),
+		QPS:  -1, // no limit
+	}
+	typed := rest.CopyConfig(c.admin)
+	typed.ContentType = runtime.ContentTypeProtobuf
+	typed.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	if c.client, err = kubernetes.NewForConfig(typed); err != nil {
+		return err
+	}
+	if c.dynamic, err = dynamic.NewForConfig(c.admin); err != nil {
+		return err
+	}
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.client.Discovery()))
+	return nil
+}
+
+// Admin is the configuration of a client that may do everything, from outside
+// of the world. Its requests are not in the audit log.
+func (c *Cluster) Admin() *rest.Config { return rest.CopyConfig(c.admin) }
+
+// Client is such a client.
+func (c *Cluster) Client() kubernetes.Interface { return c.client }
