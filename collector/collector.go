@@ -50,6 +50,13 @@ type Rester interface {
 	Rest() time.Duration
 }
 
+// Waker is a Collector whose next refresh in the background sometimes should not
+// wait for its time.
+type Waker interface {
+	// Wake returns the channel that asks for a refresh now.
+	Wake() <-chan struct{}
+}
+
 // Errors by which a Collector tells why it failed. The reasons "timeout" and
 // "permission" are also recognised in the errors of the standard library.
 var (

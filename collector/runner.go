@@ -96,12 +96,17 @@ func (r *runner) inScrape() bool { return r.spec.Interval == 0 }
 func (r *runner) loop(ctx context.Context) {
 	timer := time.NewTimer(time.Duration(r.random() * float64(r.spec.Spread)))
 	defer timer.Stop()
+	var wake <-chan struct{}
+	if waker, ok := r.spec.Collector.(Waker); ok {
+		wake = waker.Wake()
+	}
 	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-wake:
 		}
 		if r.refresh(ctx) {
 			failures = 0

@@ -696,6 +696,34 @@ func TestRestStretchesIntervalAndMaxAge(t *testing.T) {
 	})
 }
 
+// woken is a collector that can be asked for a refresh.
+type woken struct {
+	fake
+	wake chan struct{}
+}
+
+func (w *woken) Wake() <-chan struct{} { return w.wake }
+
+func TestWakeDoesNotWaitForTheInterval(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &woken{wake: make(chan struct{}, 1)}
+		w.collect = func(_ context.Context, call int64) ([]prometheus.Metric, error) { return value(float64(call)), nil }
+		set := newSet(t, background(w))
+		defer running(t, set)()
+		elapse(time.Second)
+		expect(t, set, map[string]string{seriesValue: "1"})
+		w.wake <- struct{}{}
+		elapse(time.Second)
+		expect(t, set, map[string]string{seriesValue: "2"})
+		// The next one is a whole interval later.
+		elapse(50 * time.Second)
+		expect(t, set, map[string]string{seriesValue: "2"})
+		elapse(20 * time.Second)
+		expect(t, set, map[string]string{seriesValue: "3"})
+	})
+}
+
 func TestFailureAndRecoveryAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

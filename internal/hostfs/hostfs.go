@@ -4,8 +4,10 @@ package hostfs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -140,6 +142,28 @@ func (s Sysfs) OnlineCPUs() (int, error) {
 		return 0, fmt.Errorf("%s: %w", path, err)
 	}
 	return n, nil
+}
+
+// IsECS reports whether the host is an ECS instance, by what its firmware says of
+// the machine (Documentation/ABI/testing/sysfs-class-dmi: sys_vendor,
+// product_name). A machine that says nothing is none.
+func (s Sysfs) IsECS() (bool, error) {
+	for _, field := range []struct{ name, want string }{
+		{"sys_vendor", "Alibaba Cloud"},
+		{"product_name", "Alibaba Cloud ECS"},
+	} {
+		b, err := ReadFile(filepath.Join(string(s), "class/dmi/id", field.name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if strings.TrimSpace(string(b)) != field.want {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // countCPUs counts the members of a list such as "0-3,5".

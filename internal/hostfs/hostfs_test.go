@@ -238,6 +238,42 @@ func TestOnlineCPUs(t *testing.T) {
 	}
 }
 
+func TestIsECS(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		vendor, product string // empty: no such file
+		want            bool
+	}{
+		"ECS":                {"Alibaba Cloud\n", "Alibaba Cloud ECS\n", true},
+		"another cloud":      {"Amazon EC2\n", "m5.large\n", false},
+		"another product":    {"Alibaba Cloud\n", "Alibaba Cloud\n", false},
+		"another vendor":     {"QEMU\n", "Alibaba Cloud ECS\n", false},
+		"a longer name":      {"Alibaba Cloud\n", "Alibaba Cloud ECS of somebody\n", false},
+		"no product":         {"Alibaba Cloud\n", "", false},
+		"no firmware tables": {"", "", false},
+		"only spaces":        {" \n", " \n", false},
+	} {
+		dir := t.TempDir()
+		for file, content := range map[string]string{"sys_vendor": c.vendor, "product_name": c.product} {
+			if content != "" {
+				write(t, filepath.Join(dir, "class/dmi/id", file), content)
+			}
+		}
+		if got, err := hostfs.Sysfs(dir).IsECS(); err != nil || got != c.want {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+}
+
+func TestIsECSWhereItCannotBeRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "class/dmi/id/sys_vendor"), strings.Repeat("x", 2<<20+1))
+	if ecs, err := hostfs.Sysfs(dir).IsECS(); ecs || !errors.Is(err, collector.ErrDecode) {
+		t.Errorf("got %v, %v", ecs, err)
+	}
+}
+
 func FuzzOnlineCPUs(f *testing.F) {
 	for _, seed := range []string{"0\n", "0-3,5\n", "", "-", "65535-65535,0"} {
 		f.Add(seed)

@@ -1,0 +1,47 @@
+package kube
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// nodeLabels lists the labels of nodes that anyone uses.
+func nodeLabels() []string {
+	return []string{"type", corev1.LabelTopologyZone, corev1.LabelFailureDomainBetaZone}
+}
+
+// TrimNode keeps what the subjects use of a node: its name, the labels for zone
+// and for virtual nodes, whether it takes pods, its CPUs and the kubelet's version.
+func TrimNode(n *corev1.Node) {
+	labels := make(map[string]string)
+	for name, value := range n.Labels {
+		if slices.Contains(nodeLabels(), name) {
+			labels[name] = value
+		}
+	}
+	*n = corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: n.Name, ResourceVersion: n.ResourceVersion, Labels: labels},
+		Spec:       corev1.NodeSpec{Unschedulable: n.Spec.Unschedulable},
+		Status: corev1.NodeStatus{
+			Capacity: corev1.ResourceList{corev1.ResourceCPU: n.Status.Capacity[corev1.ResourceCPU]},
+			NodeInfo: corev1.NodeSystemInfo{KubeletVersion: n.Status.NodeInfo.KubeletVersion},
+		},
+	}
+}
+
+// TrimService keeps what the subjects use of a Service: its name, type and
+// addresses in the cluster, and the protocols of its ports.
+func TrimService(s *corev1.Service) {
+	ports := make([]corev1.ServicePort, 0, len(s.Spec.Ports))
+	for _, p := range s.Spec.Ports {
+		ports = append(ports, corev1.ServicePort{Protocol: p.Protocol})
+	}
+	*s = corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion},
+		Spec: corev1.ServiceSpec{
+			Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, Ports: ports,
+		},
+	}
+}
