@@ -29,24 +29,19 @@ const (
 	oldZoneLabel = corev1.LabelFailureDomainBetaZone
 )
 
-// Lister lists the objects of one kind. It must list all or fail.
-type Lister[T any] interface {
-	List() ([]T, error)
-}
-
 // Sources is where a Collector finds objects. Each Query selects at least what the
 // function of the same name below says, and the trim function beside it keeps all
 // that is used.
 type Sources struct {
-	Deployments    Lister[*appsv1.Deployment]
-	Pods           Lister[*corev1.Pod]
-	Services       Lister[*corev1.Service]
-	EndpointSlices Lister[*discoveryv1.EndpointSlice]
-	ConfigMaps     Lister[*corev1.ConfigMap]
+	Deployments    kube.Lister[*appsv1.Deployment]
+	Pods           kube.Lister[*corev1.Pod]
+	Services       kube.Lister[*corev1.Service]
+	EndpointSlices kube.Lister[*discoveryv1.EndpointSlice]
+	ConfigMaps     kube.Lister[*corev1.ConfigMap]
 	// Nodes are all nodes of the cluster. Of each are used the name, the labels type,
 	// topology.kubernetes.io/zone and failure-domain.beta.kubernetes.io/zone,
 	// spec.unschedulable, and the cpu of status.capacity.
-	Nodes Lister[*corev1.Node]
+	Nodes kube.Lister[*corev1.Node]
 }
 
 // DeploymentQuery selects the Deployment of CoreDNS.

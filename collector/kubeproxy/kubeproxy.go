@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/kube"
 )
 
 // Namespace is where the ConfigMaps are.
@@ -51,22 +52,16 @@ var (
 		"Nodes older than Kubernetes 1.18, whose kube-proxy cannot set the IPVS timeouts: values set by hand are lost when the node restarts. Virtual nodes are left out.")
 )
 
-// Lister returns the objects of a kind that are kept, or why they cannot be
-// trusted now. The objects must not be changed.
-type Lister[T any] interface {
-	List() ([]T, error)
-}
-
 // Sources is what the Collector reads.
 type Sources struct {
 	// ConfigMaps holds those that ConfigMapFields selects, trimmed by TrimConfigMap.
-	ConfigMaps []Lister[*corev1.ConfigMap]
+	ConfigMaps []kube.Lister[*corev1.ConfigMap]
 	// Services holds all Services of the cluster with metadata.namespace,
 	// metadata.name, spec.type, spec.clusterIP and spec.ports[].protocol.
-	Services Lister[*corev1.Service]
+	Services kube.Lister[*corev1.Service]
 	// Nodes holds all nodes with the label type and
 	// status.nodeInfo.kubeletVersion.
-	Nodes Lister[*corev1.Node]
+	Nodes kube.Lister[*corev1.Node]
 }
 
 // configMapNames lists where ACK keeps the configuration: of workers, of the

@@ -17,6 +17,7 @@ import (
 	"ack-exporter/collector"
 	"ack-exporter/collector/collectortest"
 	"ack-exporter/collector/kubeproxy"
+	"ack-exporter/internal/kube"
 )
 
 // listed is a lister of given objects, or of an error.
@@ -93,7 +94,7 @@ func TestCollectGolden(t *testing.T) {
 func TestNoConfigMapIsNotApplicable(t *testing.T) {
 	t.Parallel()
 	s := sources()
-	s.ConfigMaps = []kubeproxy.Lister[*corev1.ConfigMap]{listed[*corev1.ConfigMap]{}}
+	s.ConfigMaps = []kube.Lister[*corev1.ConfigMap]{listed[*corev1.ConfigMap]{}}
 	got, err := collect(t, s)
 	if !errors.Is(err, collector.ErrNotApplicable) || got != "" {
 		t.Errorf("%v\n%s", err, got)
@@ -285,7 +286,7 @@ func TestIgnoredFieldsAreLoggedOnce(t *testing.T) {
 	bad := configMap("kube-proxy-worker", head+"ipvs:\n  udptimeout: 10s\n")
 	lister := listed[*corev1.ConfigMap]{objects: []*corev1.ConfigMap{bad}}
 	s := sources()
-	s.ConfigMaps = []kubeproxy.Lister[*corev1.ConfigMap]{lister}
+	s.ConfigMaps = []kube.Lister[*corev1.ConfigMap]{lister}
 	c := kubeproxy.New(slog.New(slog.NewTextHandler(&log, nil)), s)
 	for _, config := range []string{"udptimeout", "udptimeout", "udpTimeout", "udptimeout"} {
 		bad.Data["config.conf"] = head + "ipvs:\n  " + config + ": 10s\n"

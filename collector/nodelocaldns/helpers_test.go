@@ -9,6 +9,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ack-exporter/internal/kube"
 )
 
 // listed is a lister of given objects, or of an error.
@@ -19,7 +21,7 @@ type listed[T any] struct {
 
 func (l listed[T]) List() ([]T, error) { return l.objects, l.err }
 
-func of[T any](objects ...T) Lister[T] { return listed[T]{objects: objects} }
+func of[T any](objects ...T) kube.Lister[T] { return listed[T]{objects: objects} }
 
 func meta(name string, labels map[string]string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Labels: labels, Annotations: map[string]string{"large": strings.Repeat("x", 1000)}}

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/kube"
 )
 
 var (
@@ -103,7 +104,7 @@ func readInstallation(s Sources) (installation, error) {
 }
 
 // find returns the object of that name, or nil.
-func find[T metav1.Object](objects Lister[T], name string) (T, error) {
+func find[T metav1.Object](objects kube.Lister[T], name string) (T, error) {
 	var none T
 	list, err := objects.List()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/collectortest"
+	"ack-exporter/internal/kube"
 )
 
 func TestCollectGolden(t *testing.T) {
@@ -109,7 +110,7 @@ func TestALostListingFailsTheWholeRefresh(t *testing.T) {
 func TestWebhook(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		webhook Lister[*admissionv1.MutatingWebhookConfiguration]
+		webhook kube.Lister[*admissionv1.MutatingWebhookConfiguration]
 		want    string
 	}{
 		"gone":              {of[*admissionv1.MutatingWebhookConfiguration](), "0"},
@@ -163,7 +164,7 @@ func TestTrimsKeepNoMoreThanIsUsed(t *testing.T) {
 	}
 }
 
-func first[T any](t *testing.T, l Lister[T]) T {
+func first[T any](t *testing.T, l kube.Lister[T]) T {
 	t.Helper()
 	objects, err := l.List()
 	if err != nil || len(objects) == 0 {

@@ -8,6 +8,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ack-exporter/internal/kube"
 )
 
 // Namespace is where NodeLocal DNSCache and Terway are.
@@ -49,30 +51,24 @@ func eciLabels() []string {
 	return []string{"eci", "alibabacloud.com/eci", "virtual-node-affinity-injection"}
 }
 
-// Lister returns the objects of a kind that are kept, or why they cannot be
-// trusted now. The objects must not be changed.
-type Lister[T any] interface {
-	List() ([]T, error)
-}
-
 // Sources is what the collectors read.
 type Sources struct {
 	// Cache and Terway hold the DaemonSets that CacheFields and TerwayFields
 	// select, trimmed by TrimDaemonSet.
-	Cache, Terway Lister[*appsv1.DaemonSet]
+	Cache, Terway kube.Lister[*appsv1.DaemonSet]
 	// Controller holds the Deployment that ControllerFields selects, trimmed by
 	// TrimDeployment.
-	Controller Lister[*appsv1.Deployment]
+	Controller kube.Lister[*appsv1.Deployment]
 	// Webhook holds what WebhookFields selects, trimmed by TrimWebhook.
-	Webhook Lister[*admissionv1.MutatingWebhookConfiguration]
+	Webhook kube.Lister[*admissionv1.MutatingWebhookConfiguration]
 	// ENIConfig holds the ConfigMap that ENIConfigFields selects, trimmed by
 	// TrimENIConfig.
-	ENIConfig Lister[*corev1.ConfigMap]
+	ENIConfig kube.Lister[*corev1.ConfigMap]
 	// Namespaces holds those that NamespaceLabels selects, trimmed by
 	// TrimNamespace.
-	Namespaces Lister[*corev1.Namespace]
+	Namespaces kube.Lister[*corev1.Namespace]
 	// Nodes holds all nodes with metadata.name and the label type.
-	Nodes Lister[*corev1.Node]
+	Nodes kube.Lister[*corev1.Node]
 }
 
 // trimMeta keeps what identifies an object.
@@ -142,7 +138,7 @@ func TrimNamespace(n *corev1.Namespace) {
 
 // labelledNamespaces returns the names of the namespaces whose new pods the
 // webhook should set up, sorted.
-func labelledNamespaces(namespaces Lister[*corev1.Namespace]) ([]string, error) {
+func labelledNamespaces(namespaces kube.Lister[*corev1.Namespace]) ([]string, error) {
 	list, err := namespaces.List()
 	if err != nil {
 		return nil, err
@@ -170,7 +166,7 @@ func hasECILabel(labels map[string]string) bool {
 }
 
 // virtualNodes returns the names of the nodes that are none.
-func virtualNodes(nodes Lister[*corev1.Node]) (map[string]bool, error) {
+func virtualNodes(nodes kube.Lister[*corev1.Node]) (map[string]bool, error) {
 	list, err := nodes.List()
 	if err != nil {
 		return nil, err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -14,11 +16,26 @@ import (
 	"ack-exporter/collector"
 )
 
+// Pauses between two attempts to list or watch: from firstRetry, doubled up to
+// maxRetry.
+const (
+	firstRetry    = 500 * time.Millisecond
+	maxRetry      = 5 * time.Second
+	maxRetrySteps = 5
+	retryJitter   = 0.2
+)
+
 // Query selects objects on the server's side. Empty fields select all.
 type Query struct {
 	Namespace string
 	Labels    string
 	Fields    string
+}
+
+// Lister lists the objects of one kind, all of them, or says why they cannot be
+// trusted now. The objects are shared: the caller must not change them.
+type Lister[T any] interface {
+	List() ([]T, error)
 }
 
 // Store keeps the objects of one kind that a query selects, trimmed to the
@@ -45,16 +62,26 @@ func NewStore[T runtime.Object](client rest.Interface, resource string, example 
 
 // Run watches until ctx ends. Afterwards the Store is empty, and can run again.
 func (s *Store[T]) Run(ctx context.Context) {
-	objects, controller := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: s.listWatch(),
-		ObjectType:    s.example,
-		Transform:     s.transform,
-		Handler:       cache.ResourceEventHandlerFuncs{},
-	})
-	s.set(objects, controller.HasSynced)
+	// Where the API server refuses connections, client-go waits minutes between two
+	// attempts: we would be blind for longer than it was away.
+	retry := wait.Backoff{Duration: firstRetry, Factor: 2, Cap: maxRetry, Steps: maxRetrySteps, Jitter: retryJitter}
+	objects := trimmingStore{cache.NewStore(cache.MetaNamespaceKeyFunc, cache.WithTransformer(s.transform)), s.transform}
+	reflector := cache.NewReflectorWithOptions(s.listWatch(), s.example, objects, cache.ReflectorOptions{Backoff: &retry})
+	s.set(objects, func() bool { return reflector.LastSyncResourceVersion() != "" })
 	defer s.set(nil, nil)
-	controller.RunWithContext(ctx)
+	// It can sleep through the end of ctx, for maxRetry or so. Nobody waits for that.
+	go reflector.RunWithContext(ctx)
+	<-ctx.Done()
 }
+
+// trimmingStore has a first list trimmed object by object, while it arrives.
+type trimmingStore struct {
+	cache.Store
+	transform cache.TransformFunc
+}
+
+// Transformer implements cache.TransformingStore.
+func (s trimmingStore) Transformer() cache.TransformFunc { return s.transform }
 
 func (s *Store[T]) set(objects cache.Store, synced func() bool) {
 	s.mu.Lock()
@@ -113,8 +140,7 @@ func (s *Store[T]) Synced() bool {
 	return s.objects != nil && s.synced()
 }
 
-// List returns all objects. They are shared: the caller must not change them.
-// It fails until the first list is complete, and while the API server does not
+// List implements Lister. It fails until the first list is complete, and while the API server does not
 // let the watch go on.
 func (s *Store[T]) List() ([]T, error) {
 	s.mu.Lock()
