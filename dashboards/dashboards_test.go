@@ -31,10 +31,24 @@ const (
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
 	alert := []string{"alertname", "severity", "collector", "event"}
+	// Sums over replicas are what they are for.
+	coreDNS := func(labels ...string) metric {
+		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
+	}
+	container := metric{labels: []string{"namespace", "pod", "container"}, counter: true, ofCluster: true}
 	return map[string]metric{
-		"ALERTS":                        {labels: append(alert, "alertstate")},
-		"ALERTS_FOR_STATE":              {labels: alert},
-		"ack_exporter_build_info":       {labels: []string{"version", "revision", "goversion"}, scraped: true},
+		"ALERTS":                  {labels: append(alert, "alertstate")},
+		"ALERTS_FOR_STATE":        {labels: alert},
+		"ack_exporter_build_info": {labels: []string{"version", "revision", "goversion"}, scraped: true},
+		"coredns_dns_request_duration_seconds_bucket":   coreDNS("le"),
+		"coredns_dns_requests_total":                    coreDNS(),
+		"coredns_dns_responses_total":                   coreDNS("rcode"),
+		"coredns_forward_healthcheck_broken_total":      coreDNS(),
+		"coredns_forward_healthcheck_failures_total":    coreDNS("to"),
+		"coredns_proxy_healthcheck_failures_total":      coreDNS("proxy_name", "to"),
+		"coredns_proxy_request_duration_seconds_bucket": coreDNS("to", "le"),
+		"container_cpu_cfs_periods_total":               container,
+		"container_cpu_cfs_throttled_periods_total":     container,
 		"go_goroutines":                 {scraped: true},
 		"kube_node_info":                {labels: []string{"node"}, scraped: true},
 		"process_cpu_seconds_total":     {counter: true, scraped: true},
@@ -45,9 +59,13 @@ func foreign() map[string]metric {
 	}
 }
 
+// ofCluster matches metrics of the cluster role.
+var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
+
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
-// families are the metrics that the exporter has.
+// families are the metrics that the exporter has. Of a histogram, panels show
+// the buckets.
 func families(t *testing.T) map[string]metric {
 	t.Helper()
 	text, err := os.ReadFile(metricNames)
@@ -60,11 +78,15 @@ func families(t *testing.T) map[string]metric {
 	}
 	all := map[string]metric{}
 	for _, line := range lines {
-		m := metric{counter: line[3] == "counter", scraped: true}
+		m := metric{counter: line[3] == "counter", scraped: true, ofCluster: ofCluster.MatchString(line[1])}
 		if line[2] != "" {
 			m.labels = strings.Split(line[2], ",")
 		}
-		all[line[1]] = m
+		name := line[1]
+		if line[3] == "histogram" {
+			name, m.counter, m.labels = name+"_bucket", true, append(m.labels, "le")
+		}
+		all[name] = m
 	}
 	return all
 }
@@ -147,7 +169,9 @@ func TestLint(t *testing.T) {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
+		"ack-exporter-cluster.json",
 		"ack-exporter-conntrack-ipvs.json",
+		"ack-exporter-dns.json",
 		"ack-exporter-health.json",
 		"ack-exporter-node.json",
 		"ack-exporter-overview.json",
@@ -210,6 +234,8 @@ const otherConfig = `{
     ACKConntrackUDPStreamTimeoutLong+: { warning+: { above: 177 } },
     ACKIPVSUDPTimeoutLong+: { warning+: { above: 17 } },
     ACKIPVSStaleUDPConnections+: { warning+: { above: 5 }, critical+: { above: 19 } },
+    ACKVPCResolverFailing+: { warning+: { above: 0.23 }, critical+: { above: 0.77 } },
+    ACKDNSSlow+: { warning+: { above: 0.025 } },
   },
 }`
 
@@ -255,6 +281,8 @@ func TestConfig(t *testing.T) {
 		"ack-exporter-conntrack-ipvs/Longest UDP stream timeout":   "yellow 178",
 		"ack-exporter-conntrack-ipvs/Timeouts of IPVS":             "yellow 18",
 		"ack-exporter-conntrack-ipvs/Stale UDP connections":        "yellow 6, red 20",
+		"ack-exporter-dns/Resolvers of the VPC":                    "yellow 0.23, red 0.77",
+		"ack-exporter-dns/Nodes with slow answers":                 "yellow 0.025",
 		"ack-exporter-node/Fullest table":                          "yellow 0.71, red 0.83",
 		"ack-exporter-node/Stale UDP connections":                  "yellow 6, red 20",
 	} {

@@ -25,6 +25,8 @@ type metric struct {
 	// scraped metrics have the labels of their target too, and one series for
 	// each target that a node has, or had before a roll-out.
 	scraped bool
+	// ofCluster metrics are of the cluster role, and of no node.
+	ofCluster bool
 }
 
 // labelSet is the labels of the series that an expression has.
@@ -136,7 +138,7 @@ func (c *check) checkSelector(s *parser.VectorSelector, path []parser.Node) {
 		return
 	}
 	needed := []string{c.clusterLabel}
-	if slices.ContainsFunc(c.dashboard.Templating.List, func(v variable) bool { return v.Name == "node" }) {
+	if !m.ofCluster && slices.ContainsFunc(c.dashboard.Templating.List, func(v variable) bool { return v.Name == "node" }) {
 		needed = append(needed, c.nodeLabel)
 	}
 	for _, label := range needed {
@@ -166,9 +168,10 @@ func (c *check) checkRate(s *parser.VectorSelector, m metric, path []parser.Node
 	}
 }
 
-// checkAggregation wants one series for each node, whatever number of pods there
-// is: before anything is done to the series of a metric, there is a "max by" of
-// the node and of all labels of the metric that no matcher is about.
+// checkAggregation wants one series for each node, or each cluster where the
+// metric is of the cluster role, whatever number of pods there is: before anything
+// is done to the series of a metric, there is a "max by" of the node and of all
+// labels of the metric that no matcher is about.
 func (c *check) checkAggregation(s *parser.VectorSelector, m metric, path []parser.Node) {
 	if matcherOf(s, "job") == nil {
 		c.reportf("%s: no matcher for its job", s.Name)
@@ -188,8 +191,9 @@ func (c *check) checkAggregation(s *parser.VectorSelector, m metric, path []pars
 }
 
 func (c *check) keeps(grouping []string, s *parser.VectorSelector, m metric) bool {
-	for _, label := range append([]string{c.clusterLabel, c.nodeLabel}, m.labels...) {
-		chosen := label != c.clusterLabel && label != c.nodeLabel && matcherOf(s, label) != nil
+	target := c.labelsOfTarget(m)
+	for _, label := range append(slices.Clone(target), m.labels...) {
+		chosen := !slices.Contains(target, label) && matcherOf(s, label) != nil
 		if !chosen && !slices.Contains(grouping, label) {
 			return false
 		}
@@ -229,9 +233,16 @@ func filters(e parser.Expr) bool {
 }
 
 func (c *check) labelsOfMetric(m metric) labelSet {
-	all := setOf(slices.Values(m.labels))
-	all[c.clusterLabel], all[c.nodeLabel] = true, true
-	return all
+	return setOf(slices.Values(append(c.labelsOfTarget(m), m.labels...)))
+}
+
+// labelsOfTarget are those that tell what a metric is about: a node of a cluster,
+// or a cluster.
+func (c *check) labelsOfTarget(m metric) []string {
+	if m.ofCluster {
+		return []string{c.clusterLabel}
+	}
+	return []string{c.clusterLabel, c.nodeLabel}
 }
 
 // labelsOf returns the labels of the series that an expression has, and reports
@@ -306,6 +317,9 @@ func (c *check) labelsOfCall(e *parser.Call) labelSet {
 		if t := arg.Type(); t == parser.ValueTypeVector || t == parser.ValueTypeMatrix {
 			maps.Copy(result, c.labelsOf(arg))
 		}
+	}
+	if e.Func.Name == "histogram_quantile" {
+		delete(result, "le")
 	}
 	if e.Func.Name == "label_replace" {
 		if label, ok := e.Args[1].(*parser.StringLiteral); ok {

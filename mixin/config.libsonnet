@@ -5,6 +5,12 @@ local catalogue = import 'lib/catalogue.libsonnet';
     // Selectors, without braces: they are inserted between {}.
     ackExporterSelector: 'job="ack-exporter"',
     kubeStateMetricsSelector: 'job="kube-state-metrics"',
+    // The own metrics of node-local-dns, which are those of CoreDNS.
+    nodeLocalDNSSelector: 'pod=~"node-local-dns-.+"',
+    // CoreDNS where Prometheus scrapes it, and not NodeLocal DNSCache, which has metrics of the same names.
+    corednsSelector: 'job=~"coredns|kube-dns"',
+    // Its containers in the metrics that the kubelet has of all containers.
+    corednsContainerSelector: 'namespace="kube-system", pod=~"coredns-.*", container="coredns"',
     // Nodes that run no DaemonSet pods: virtual nodes of ECI are no machines.
     realNodeSelector: 'node!~"virtual-kubelet-.*|virtual-node-.*|eci-.*"',
 
@@ -28,6 +34,17 @@ local catalogue = import 'lib/catalogue.libsonnet';
 
     // Window of rates. At least four times the scrape interval.
     rateWindow: '5m',
+
+    // DNS probes. objective is the share of lookups that should succeed; the
+    // burn rates of alerts are multiples of what it leaves. Other alerts look
+    // at the share that failed lately: within window, or within longWindow
+    // where window holds fewer questions than this, because large clusters
+    // probe seldom.
+    dnsProbes: { objective: threshold('DN-25', 'objective'), window: '5m', longWindow: '1h', questions: 4 },
+
+    // CoreDNS by its own metrics. objective is the share of answers that should not be SERVFAIL: clients ask for names of
+    // zones that are broken elsewhere, too, and no one can mend those here.
+    coredns: { objective: threshold('DN-16', 'objective') },
 
     local threshold = catalogue.threshold,
 
@@ -104,6 +121,112 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKNeighbourTableFull: { warning: { window: '5m', 'for': '5m' } },
       ACKNFSServerNotResponding: { warning: { window: '10m', 'for': '0m' } },
       ACKKernelMemoryShort: { warning: { window: '15m', 'for': '0m' } },
+      // Burn rates: factor times what dnsProbes.objective leaves, in a long and a
+      // short window. So many failures in the short one, since a single lost
+      // packet is not worth a call. A node is probed for age before it counts:
+      // a new one may still be setting up its network. slow: the short window
+      // where a server has its turn less often than every so many seconds.
+      local burning = {
+        warning: { factor: threshold('DN-25', 'warning'), longWindow: '6h', shortWindow: '30m', failures: 3, age: '45m', 'for': '15m' },
+        critical: {
+          factor: threshold('DN-25', 'critical'),
+          longWindow: '1h',
+          shortWindow: '5m',
+          failures: 3,
+          age: '15m',
+          'for': '2m',
+          slow: { above: 60, shortWindow: '30m', age: '45m' },
+        },
+      },
+      ACKDNSFailing: burning,
+      ACKDNSExternalFailing: burning,
+      // Longer than a resolver needs to be replaced.
+      ACKVPCResolverFailing: {
+        warning: { above: threshold('DN-15', 'warning'), 'for': '10m' },
+        critical: { above: threshold('DN-15', 'critical'), 'for': '5m' },
+      },
+      // Longer than the servers that are probed lag behind the pods.
+      ACKCoreDNSReplicaUnreachable: {
+        warning: { failed: threshold('DN-25', 'replica_failed'), above: threshold('DN-25', 'replica_nodes'), atLeast: 2, 'for': '5m' },
+      },
+      ACKDNSPortBlocked: { warning: { others: threshold('DN-26', 'others'), 'for': '10m' } },
+      // With the default timeout of 300 s idle entries end by themselves before that.
+      ACKDNSKeptSocketFailing: { warning: { above: threshold('KP-06', 'kept'), fresh: threshold('KP-06', 'fresh'), 'for': '5m' } },
+      // Longer than a pod of the DaemonSet takes to restart.
+      ACKNodeLocalDNSFailing: { warning: { above: threshold('NL-02', 'warning'), 'for': '5m' } },
+      // Longer than a roll-out of the DaemonSet, or a new node, takes.
+      ACKNodeLocalDNSListenerMissing: { warning: { 'for': '30m' } },
+      ACKDNSFailsWithFullTable: {
+        warning: { atLeast: threshold('CT-08', 'warning'), usage: threshold('CT-08', 'usage'), window: '15m', 'for': '2m' },
+      },
+      // A quantile of fewer answers is that of one slow lookup.
+      ACKDNSSlow: { warning: { quantile: 0.99, above: threshold('DN-19', 'warning'), answers: 100, window: '1h', 'for': '30m' } },
+      // Node pools grow within minutes, and what scales CoreDNS follows.
+      ACKCoreDNSReplicasTooFew: { warning: { 'for': '30m' } },
+      // Longer than a roll-out, which puts two replicas on a node for a while.
+      ACKCoreDNSNotSpread: { warning: { 'for': '30m' } },
+      // The same replica is not ready now and was not some minutes ago: a roll-out has others all the time.
+      ACKCoreDNSReplicaNotReady: { warning: { since: '5m', 'for': '5m' } },
+      ACKCoreDNSRestarting: { warning: { atLeast: threshold('DN-04', 'restarts'), window: '1h', 'for': '0m' } },
+      // Longer than two replicas of the exporter show what they know after a change of leader, 45 s.
+      ACKCoreDNSEndpointsMissing: {
+        warning: { below: threshold('DN-24', 'warning'), 'for': '10m' },
+        critical: { below: threshold('DN-24', 'critical'), 'for': '2m' },
+      },
+      ACKCoreDNSMemoryLimitLow: { warning: { below: threshold('DN-06', 'limit'), 'for': '30m' } },
+      // A kill counts for as long as somebody may still look for its cause; memory in use, where it stays above.
+      ACKCoreDNSMemoryShort: { warning: { above: threshold('DN-06', 'usage'), usedFor: '10m', within: 3600, 'for': '0m' } },
+      ACKCoreDNSSessionAffinity: { warning: { 'for': '30m' } },
+      // Long enough to finish an edit in several steps. critical: no replica would start again with such a file.
+      ACKCoreDNSCorefileCheckFailed: {
+        warning: { except: 'parse', 'for': '30m' },
+        critical: { checks: 'parse', 'for': '5m' },
+      },
+      // The kubelet brings a change within two minutes, CoreDNS looks every 45 s.
+      ACKCoreDNSCorefileNotLoaded: { warning: { 'for': '15m' } },
+      // A change is refused once, and then no more: the window is how long the alert stays.
+      ACKCoreDNSReloadFailed: { warning: { window: '30m', 'for': '0m' } },
+      // What answers neither now nor some minutes ago. Where the metrics of a replica cannot be read, nobody has to act.
+      ACKCoreDNSReplicaSilent: { warning: { checks: 'dns_udp|dns_tcp|health|ready', since: '5m', 'for': '2m' } },
+      // Watches last for minutes: a shorter window has too few requests.
+      ACKCoreDNSAPIUnreachable: {
+        warning: { results: 'unreachable|failed|denied', above: threshold('DN-20', 'warning'), window: '10m', 'for': '10m' },
+      },
+      ACKCoreDNSOld: { warning: { versions: '0[.].*|1[.][0-6][.].*', 'for': '1h' } },
+      // By the metrics of CoreDNS itself. Burn rates are multiples of what coredns.objective leaves, in a long and a short
+      // window; so many answers in the short one, since a few names that somebody mistyped are not worth a call.
+      ACKCoreDNSServerFailures: {
+        warning: { factor: threshold('DN-16', 'warning'), longWindow: '6h', shortWindow: '30m', failures: 30, 'for': '15m' },
+        critical: { factor: threshold('DN-16', 'critical'), longWindow: '1h', shortWindow: '5m', failures: 30, 'for': '2m' },
+      },
+      // CoreDNS asks an upstream that fails twice a second until it is back. Longer than a resolver needs to be replaced.
+      ACKCoreDNSUpstreamFailing: { warning: { above: threshold('DN-15', 'health_checks'), window: '5m', 'for': '10m' } },
+      ACKCoreDNSRefuses: { warning: { above: threshold('DN-17', 'warning'), window: '15m', refusals: 30, 'for': '15m' } },
+      // A quantile of fewer answers is that of some slow upstream.
+      ACKCoreDNSSlow: { warning: { quantile: 0.99, above: threshold('DN-19', 'server'), answers: 1000, window: '15m', 'for': '15m' } },
+      // Long enough for clients to find new replicas. With few requests shares are chance.
+      ACKCoreDNSLoadUneven: { warning: { above: threshold('DN-07', 'warning'), requests: 50, window: '10m', 'for': '30m' } },
+      ACKCoreDNSThrottled: { warning: { above: threshold('DN-05', 'warning'), window: '10m', 'for': '15m' } },
+      // Longer than it takes to recreate the pods of kube-proxy one by one.
+      ACKIPVSTimeoutNotApplied: { warning: { 'for': '1h' } },
+      // Longer than it takes to set it by hand on a new node.
+      ACKIPVSTimeoutLostAtRestart: { warning: { 'for': '1h' } },
+      ACKIPVSUDPTimeoutShort: { warning: { atMost: threshold('KP-05', 'warning'), 'for': '1h' } },
+      // Longer than it takes to see and correct a typing error.
+      ACKKubeProxyConfigInvalid: { critical: { 'for': '10m' } },
+      ACKKubeProxyConfigIgnored: { warning: { 'for': '30m' } },
+      // Longer than a roll-out of the DaemonSet, or a new node, takes.
+      ACKNodeLocalDNSNotReady: { warning: { 'for': '30m' } },
+      // Longer than it takes to label namespaces and to recreate their pods.
+      ACKNodeLocalDNSUnused: { warning: { factor: threshold('NL-03', 'warning'), window: '1h', 'for': '6h' } },
+      ACKNodeLocalDNSPodsMissing: { warning: { above: threshold('NL-04', 'warning'), 'for': '6h' } },
+      // Longer than a roll-out of the Deployment takes.
+      ACKNodeLocalDNSWebhookDown: { warning: { 'for': '15m' } },
+      ACKNodeLocalDNSTerwayUnfit: { warning: { 'for': '30m' } },
+      // Longer than three listings of the pods are apart.
+      ACKNodeLocalDNSNoBackup: { warning: { above: threshold('NL-08', 'warning'), 'for': '1h' } },
+      // Longer than the DaemonSet is gone when it is installed anew.
+      ACKNodeLocalDNSOrphanedPods: { critical: { above: threshold('NL-11', 'critical'), 'for': '5m' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.

@@ -104,6 +104,7 @@ func TestCatalogue(t *testing.T) {
 		}
 	}
 	promql := parser.NewParser(parser.Options{})
+	measured := map[string]bool{}
 	for _, r := range p.catalogue.Risks {
 		if len(r.Metrics) == 0 {
 			continue
@@ -118,9 +119,19 @@ func TestCatalogue(t *testing.T) {
 				continue
 			}
 			selector, ok := expr.(*parser.VectorSelector)
-			if !ok || selector.Name != "up" && !strings.Contains(string(known), selector.Name+"{") {
-				t.Errorf("%s: the exporter has no metric %s", r.ID, metric)
+			if !ok {
+				t.Errorf("%s: %s is no selector", r.ID, metric)
+				continue
 			}
+			measured[selector.Name] = true
+			if selector.Name != "up" && !strings.Contains(string(known), selector.Name+"{") && p.catalogue.Foreign[selector.Name] == "" {
+				t.Errorf("%s: neither the exporter nor foreign has the metric %s", r.ID, metric)
+			}
+		}
+	}
+	for metric := range p.catalogue.Foreign {
+		if !measured[metric] {
+			t.Errorf("foreign: no risk is measured with %s", metric)
 		}
 	}
 }
@@ -151,7 +162,7 @@ func (p pack) coverage() string {
 			switch {
 			case r.Area() != area:
 			case len(r.Metrics) > 0:
-				fmt.Fprintf(&rows, "| %s | %s | %s | %s | %s |\n", r.ID, r.Priority, r.Title, code(r.Metrics), p.alertCell(r))
+				fmt.Fprintf(&rows, "| %s | %s | %s | %s | %s |\n", r.ID, r.Priority, r.Title, p.metricsCell(r), p.alertCell(r))
 			default:
 				fmt.Fprintf(&gaps, "| %s | %s | %s | %s |\n", r.ID, r.Priority, r.Title, p.gap(r))
 			}
@@ -176,6 +187,19 @@ func (p pack) areas() []string {
 		}
 	}
 	return areas
+}
+
+// metricsCell lists what a risk is measured with, and who else exposes it.
+func (p pack) metricsCell(r catalogue.Risk) string {
+	cells := make([]string, len(r.Metrics))
+	for i, metric := range r.Metrics {
+		cells[i] = code([]string{metric})
+		name, _, _ := strings.Cut(metric, "{")
+		if exporter := p.catalogue.Foreign[name]; exporter != "" {
+			cells[i] += " of " + exporter
+		}
+	}
+	return strings.Join(cells, ", ")
 }
 
 func (p pack) alertCell(r catalogue.Risk) string {

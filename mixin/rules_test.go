@@ -290,9 +290,27 @@ func writeYAML(t *testing.T, path string, v any) {
 }
 
 // twoPods shows each series twice at a time, as in a roll-out that starts the
-// new pod before it stops the old one.
+// new pod before it stops the old one. They share the work that pods do
+// themselves; anything else they both see.
 func twoPods(series labels.Labels, values []parser.SequenceValue, _ promtoolTest) []promtoolSeries {
+	if podsWork.MatchString(series.Get(model.MetricNameLabel)) {
+		values = halves(values)
+	}
 	return []promtoolSeries{describe(series, "1", values), describe(series, "2", values)}
+}
+
+// podsWork matches counters of what each pod does, in place of what it sees: the
+// sum of all pods says what was done. Those of CoreDNS are of its own pods.
+var podsWork = regexp.MustCompile(`^(ack_dns_probe_.+_(total|bucket|count|sum)|coredns_.+)$`)
+
+func halves(values []parser.SequenceValue) []parser.SequenceValue {
+	values = slices.Clone(values)
+	for i := range values {
+		if !value.IsStaleNaN(values[i].Value) {
+			values[i].Value /= 2
+		}
+	}
+	return values
 }
 
 // restart hands each series from one pod to another, with one sample missing
@@ -306,7 +324,7 @@ func restart(series labels.Labels, values []parser.SequenceValue, test promtoolT
 	before := append(slices.Clone(values[:at]), stale)
 	after := slices.Repeat([]parser.SequenceValue{{Omitted: true}}, at+1)
 	rest := values[min(at+1, len(values)):]
-	if exportersOwn.MatchString(series.Get(model.MetricNameLabel)) {
+	if name := series.Get(model.MetricNameLabel); exportersOwn.MatchString(name) || podsWork.MatchString(name) {
 		rest = fromZero(rest)
 	}
 	return []promtoolSeries{describe(series, "1", before), describe(series, "2", append(after, rest...))}
@@ -356,7 +374,10 @@ func fromZero(values []parser.SequenceValue) []parser.SequenceValue {
 func describe(series labels.Labels, pod string, values []parser.SequenceValue) promtoolSeries {
 	b := labels.NewBuilder(series)
 	if pod != "" {
-		b.Set("pod", series.Get("pod")+"-"+pod)
+		// What the cluster role says of a pod keeps the name of that pod: it is scraped with honor_labels.
+		if series.Get("pod") == "" || !ofCluster.MatchString(series.Get(model.MetricNameLabel)) {
+			b.Set("pod", series.Get("pod")+"-"+pod)
+		}
 		b.Set("instance", series.Get("instance")+"-"+pod)
 	}
 	var words []string
@@ -381,8 +402,9 @@ func TestRestart(t *testing.T) {
 		AlertRuleTests: []promtoolAlertTest{{EvalTime: model.Duration(2 * time.Minute)}, {EvalTime: model.Duration(4 * time.Minute)}},
 	}
 	for metric, want := range map[string][2]string{
-		"ack_conntrack_drops_total":   {"5 6 7 stale", "_ _ _ _ 9 _ 10"},
-		"ack_kernel_log_events_total": {"5 6 7 stale", "_ _ _ _ 0 _ 1"},
+		"ack_conntrack_drops_total":    {"5 6 7 stale", "_ _ _ _ 9 _ 10"},
+		"ack_kernel_log_events_total":  {"5 6 7 stale", "_ _ _ _ 0 _ 1"},
+		"ack_dns_probe_attempts_total": {"5 6 7 stale", "_ _ _ _ 0 _ 1"},
 	} {
 		series, values, err := promQL().ParseSeriesDesc(metric + `{job="ack-exporter"} 5 6 7 8 9 _ 10`)
 		if err != nil {
@@ -606,6 +628,8 @@ func TestBreachesAreTold(t *testing.T) {
 		"sides that never match":      {expr(`max by (cluster, node) (ack_used) / max by (cluster, node, state) (ack_limit)`), "never match"},
 		"pod in the result":           {expr(`max by (cluster, node, pod) (ack_used)`), "the result has the label pod"},
 		"no node in the result":       {expr(`max by (cluster) (ack_used)`), "the result has no label node"},
+		"cluster, of nodes":           {expr(`max by (cluster) (ack_used) and on (cluster) max by (cluster) (ack_kubeproxy_services)`), "the result has no label node"},
+		"sum of work of one pod":      {expr(`sum by (cluster, node) (1 + increase(ack_dns_probe_attempts_total[5m]))`), "ack_dns_probe_attempts_total is not aggregated"},
 		"absent":                      {expr(`max by (cluster, node) (ack_used) unless absent(cluster_node:ack_usage:ratio)`), "absent"},
 		"forecast alone":              {expr(`predict_linear(cluster_node:ack_usage:ratio[1h], 3600) > 1`), "predict_linear stands alone"},
 		"unknown recording rule":      {expr(`max by (cluster, node) (node:ack_usage:ratio)`), "no recording rule node:ack_usage:ratio"},
@@ -641,6 +665,14 @@ func TestBreachesAreTold(t *testing.T) {
 // podLabels are those that change when a pod is replaced. An alert that had one
 // would end and begin anew with each roll-out.
 var podLabels = []string{"pod", "instance", "container", "endpoint", "service", "namespace"}
+
+// serverLabel tells which DNS server several nodes complain of.
+const serverLabel = "server"
+
+// ofCluster matches metrics of the cluster role and of CoreDNS and its containers,
+// and what is recorded of them. What begins with one of them is about the cluster,
+// and about no node.
+var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_(coredns|kubeproxy|nodelocaldns)|coredns|container)_`)
 
 // alertAnnotations are what each alert says.
 var alertAnnotations = []string{"summary", "description", "impact", "action", "risks", "runbook_url"}
@@ -687,10 +719,11 @@ func (c *conventions) rule(rule rulefmt.Rule) {
 			c.problem("the result has the label %s", label)
 		}
 	}
-	for _, label := range []string{c.cluster, c.node} {
-		if !slices.Contains(result, label) {
-			c.problem("the result has no label %s", label)
-		}
+	if !slices.Contains(result, c.cluster) {
+		c.problem("the result has no label %s", c.cluster)
+	}
+	if !slices.Contains(result, c.node) && !slices.Contains(result, serverLabel) && !ofCluster.MatchString(firstMetric(expr)) {
+		c.problem("the result has no label %s, and is not about a server or the cluster either", c.node)
 	}
 	if rule.Record != "" {
 		level := strings.Join(result, "_")
@@ -734,6 +767,18 @@ func (c *conventions) alert(rule rulefmt.Rule, result []string) {
 			c.problem("the result has no label %s for the description", label[1])
 		}
 	}
+}
+
+// firstMetric is the metric that stands first in an expression.
+func firstMetric(expr parser.Expr) string {
+	name := ""
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok && name == "" {
+			name = s.Name
+		}
+		return nil
+	})
+	return name
 }
 
 // functions finds those that must not be used, or not alone.
@@ -793,6 +838,7 @@ func (c *conventions) aggregation(e *parser.AggregateExpr) []string {
 	switch metric := c.metricOf(e.Expr); {
 	case metric == "":
 		c.labels(e.Expr)
+	case e.Op == parser.SUM && podsWork.MatchString(metric):
 	case e.Op != parser.MAX && e.Op != parser.MIN:
 		c.problem("%s of all pods that show %s counts some nodes twice; take their max first", e.Op, metric)
 	}
@@ -852,6 +898,9 @@ func TestConfig(t *testing.T) {
 	pack, err := mixin.Render(`{
 		ackExporterSelector: 'app="exporter"',
 		kubeStateMetricsSelector: 'app="ksm"',
+		nodeLocalDNSSelector: 'app="cache"',
+		corednsSelector: 'app="dns"',
+		corednsContainerSelector: 'app="dns-container"',
 		realNodeSelector: 'node!="virtual"',
 		clusterLabel: 'cluster_id',
 		nodeLabel: 'instance',
@@ -872,7 +921,7 @@ func TestConfig(t *testing.T) {
 		t.Error(strings.Join(problems, "\n"))
 	}
 	for _, left := range []string{
-		`job="`, "virtual-kubelet", "cluster_node:", "localhost",
+		`job="`, "virtual-kubelet", "node-local-dns-.+", "cluster_node:", "localhost",
 		"abels.cluster ", "abels.node ", "cluster=%q", "node=%q", "(cluster,", "(node,", " node)",
 	} {
 		for _, rule := range rules {
@@ -907,7 +956,9 @@ func TestConfig(t *testing.T) {
 	if races := steps["ACKConntrackInsertRaces, warning"]; strings.Count(races.Expr, "[11m]") != 3 {
 		t.Errorf("the window of rates: %s", races.Expr)
 	}
-	for name, selector := range map[string]string{"ack_": `app="exporter"`, "kube_": `app="ksm"`, "up": `app="exporter"`} {
+	for name, selector := range map[string]string{
+		"ack_": `app="exporter"`, "kube_": `app="ksm"`, "up": `app="exporter"`, "coredns_dns_responses_": `app="dns"`, "container_": `app="dns-container"`,
+	} {
 		requireSelector(t, rules, name, selector)
 	}
 }

@@ -24,7 +24,22 @@ func nodeSpecs(t *testing.T) []collector.Spec {
 	if _, err := app.Parse([]string{"node"}); err != nil {
 		t.Fatal(err)
 	}
-	specs, err := node.specs()
+	specs, err := node.specs(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return specs
+}
+
+// clusterSpecs are the collectors of the cluster role as they are by default.
+func clusterSpecs(t *testing.T) []collector.Spec {
+	t.Helper()
+	app := kingpin.New(programName, "")
+	cluster := addClusterCommand(app)
+	if _, err := app.Parse([]string{"cluster"}); err != nil {
+		t.Fatal(err)
+	}
+	specs, err := cluster.offlineSpecs(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +60,7 @@ func TestDocsMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = replaceTable(t, got, "every collector", self.Families())
-	for _, spec := range nodeSpecs(t) {
+	for _, spec := range slices.Concat(nodeSpecs(t), clusterSpecs(t)) {
 		got = replaceTable(t, got, spec.Name, spec.Collector.Families())
 	}
 	collectortest.CompareFile(t, metricsPage, got)
@@ -72,7 +87,7 @@ func replaceTable(t *testing.T, page, name string, families []*collector.Family)
 // people depend on them.
 func TestDocsNames(t *testing.T) {
 	t.Parallel()
-	self, err := collector.NewSet(slog.New(slog.DiscardHandler), nodeSpecs(t)...)
+	self, err := collector.NewSet(slog.New(slog.DiscardHandler), slices.Concat(nodeSpecs(t), clusterSpecs(t))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +109,7 @@ func TestDocsFlags(t *testing.T) {
 	app := kingpin.New(programName, "")
 	addWebFlags(app)
 	addNodeCommand(app)
+	addClusterCommand(app)
 	tasks := make(map[string]task)
 	addRulesCommands(app, tasks)
 	addDashboardsCommand(app, tasks)

@@ -17,6 +17,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
 	sloggokit "github.com/tjhop/slog-gokit"
+	"k8s.io/klog/v2"
 )
 
 const (
@@ -24,6 +25,9 @@ const (
 	// metricsNamespace is how the names of metrics about the exporter begin.
 	metricsNamespace = "ack_exporter"
 )
+
+// role is a command that serves metrics until ctx ends.
+type role func(ctx context.Context, log *slog.Logger, web *webFlags) error
 
 // task is a command that prints its answer and ends. Unlike a role it logs nothing.
 type task func(ctx context.Context, stdout io.Writer) error
@@ -46,7 +50,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	logConfig := &promslog.Config{}
 	promslogflag.AddFlags(app, logConfig)
 	web := addWebFlags(app)
-	node := addNodeCommand(app)
+	roles := map[string]role{"node": addNodeCommand(app).run, "cluster": addClusterCommand(app).run}
 	tasks := make(map[string]task)
 	addRulesCommands(app, tasks)
 	addDashboardsCommand(app, tasks)
@@ -74,7 +78,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 	logger := newLogger(logConfig, stderr)
 	logger.Info("starting", "command", command, "version", version.Info(), "build", version.BuildContext())
-	if err := node.run(ctx, logger, web); err != nil {
+	klog.SetSlogLogger(logger) // client-go knows no other way
+	if err := roles[command](ctx, logger, web); err != nil {
 		logger.Error("cannot go on", "err", err)
 		return 1
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/conntrack"
+	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/hostnet"
 	"ack-exporter/collector/ipvs"
 	"ack-exporter/collector/kmsg"
@@ -24,12 +26,66 @@ type nodeCommand struct {
 
 	procfs, sysfs, rootfs string
 
-	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg *collectorFlags
+	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg, dnsprobe *collectorFlags
 
 	tableMaxEntries    uint64
 	ipvsMaxConnections uint64
 	nodePorts          string
 	kmsgPath           string
+	dns                dnsFlags
+}
+
+// dnsFlags are the flags of the DNS probes.
+type dnsFlags struct {
+	targetsFile               string
+	clusterDNS, vpcResolvers  []string
+	nodes, maxPods            int
+	clusterName, externalName string
+	timeout                   time.Duration
+	maxRate                   float64
+}
+
+func (f *dnsFlags) add(cmd *kingpin.CmdClause) {
+	flag := func(name, help string) *kingpin.FlagClause { return cmd.Flag("collector.dnsprobe."+name, help) }
+	flag("targets-file", "File with the DNS servers of the cluster, as the cluster role keeps it in a ConfigMap.").StringVar(&f.targetsFile)
+	flag("cluster-dns", "Cluster IP of the Service kube-dns, where there is no targets file; may be repeated.").StringsVar(&f.clusterDNS)
+	flag("vpc-resolver", "Resolver of the VPC; may be repeated. Default: 100.100.2.136 and 100.100.2.138 on an ECS instance, none elsewhere.").StringsVar(&f.vpcResolvers)
+	flag("nodes", "Nodes assumed where no targets file tells how many there are.").Default("5000").IntVar(&f.nodes)
+	flag("cluster-name", "Name inside the cluster that has an IPv4 address.").Default("kubernetes.default.svc.cluster.local.").StringVar(&f.clusterName)
+	flag("external-name", "Name outside the cluster that has an IPv4 address.").Default("aliyun.com.").StringVar(&f.externalName)
+	flag("timeout", "Longest wait for an answer.").Default("2s").DurationVar(&f.timeout)
+	flag("max-pods", "CoreDNS pods that this node probes at most.").Default("32").IntVar(&f.maxPods)
+	flag("max-rate", "Questions per second that one CoreDNS pod gets at most from all nodes together.").Default("100").Float64Var(&f.maxRate)
+}
+
+// collector makes the collector. An error names the flag.
+func (f *dnsFlags) collector(log *slog.Logger, interval time.Duration, procfs hostfs.Procfs, sysfs hostfs.Sysfs) (*dnsprobe.Collector, error) {
+	clusterDNS, err := dnsprobe.ParseServers(f.clusterDNS)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.dnsprobe.cluster-dns: %w", err)
+	}
+	vpcResolvers, err := dnsprobe.ParseServers(f.vpcResolvers)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.dnsprobe.vpc-resolver: %w", err)
+	}
+	var source dnsprobe.Source = dnsprobe.Static(clusterDNS)
+	if f.targetsFile != "" {
+		if len(clusterDNS) > 0 {
+			return nil, errors.New("--collector.dnsprobe.targets-file and --collector.dnsprobe.cluster-dns exclude each other")
+		}
+		source = dnsprobe.File(f.targetsFile)
+	}
+	c, err := dnsprobe.New(dnsprobe.Config{
+		Source: source, VPCResolvers: vpcResolvers, Nodes: f.nodes,
+		Procfs: procfs, Sysfs: sysfs,
+		ClusterName: f.clusterName, ExternalName: f.externalName,
+		Interval: interval, Timeout: f.timeout, MaxPods: f.maxPods, MaxRate: f.maxRate,
+		Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.dnsprobe: %w", err)
+	}
+	return c, nil
 }
 
 // collectorFlags are the flags that collectors of one kind share.
@@ -76,28 +132,35 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 	cmd.Flag("collector.sysctl.nodeport-range", "The cluster's range of NodePorts.").Default("30000-32767").StringVar(&n.nodePorts)
 	n.kmsg = addCollector(cmd, "kmsg", "events in the kernel log")
 	cmd.Flag("collector.kmsg.path", "Device of the kernel log.").Default("/dev/kmsg").StringVar(&n.kmsgPath)
+	n.dnsprobe = addBackgroundCollector(cmd, "dnsprobe", "DNS servers that the pods of this node depend on", "15s")
+	n.dns.add(cmd)
 	return n
 }
 
 // specs makes the collectors that are switched on.
-func (n *nodeCommand) specs() ([]collector.Spec, error) {
+func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 	nodePorts, err := sysctl.ParsePortRange(n.nodePorts)
 	if err != nil {
 		return nil, fmt.Errorf("--collector.sysctl.nodeport-range: %w", err)
 	}
-	procfs := hostfs.Procfs(n.procfs)
+	procfs, sysfs := hostfs.Procfs(n.procfs), hostfs.Sysfs(n.sysfs)
+	dns, err := n.dns.collector(log, n.dnsprobe.interval, procfs, sysfs)
+	if err != nil {
+		return nil, err
+	}
 	var specs []collector.Spec
 	for _, choice := range []struct {
 		flags     *collectorFlags
 		collector collector.Collector
 	}{
 		{n.hostnet, hostnet.New(procfs)},
-		{n.conntrack, conntrack.New(procfs, hostfs.Sysfs(n.sysfs))},
+		{n.conntrack, conntrack.New(procfs, sysfs)},
 		{n.conntrackTable, conntrack.NewTable(procfs, n.tableMaxEntries)},
 		{n.ipvs, ipvs.New(procfs)},
 		{n.ipvsTable, ipvs.NewTable(procfs, n.ipvsMaxConnections)},
 		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
+		{n.dnsprobe, dns},
 	} {
 		if !choice.flags.enabled {
 			continue
@@ -141,7 +204,7 @@ func (n *nodeCommand) run(ctx context.Context, log *slog.Logger, web *webFlags) 
 			return fmt.Errorf("%s: %w", path.flag, err)
 		}
 	}
-	specs, err := n.specs()
+	specs, err := n.specs(log)
 	if err != nil {
 		return err
 	}

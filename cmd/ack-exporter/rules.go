@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -144,21 +145,17 @@ func reason(err error) error {
 // collectors are switched on.
 func families() ([]rulelint.Family, error) {
 	app := kingpin.New(programName, "")
-	node := addNodeCommand(app)
-	args := []string{"node"}
-	for _, flag := range app.GetCommand("node").Model().Flags {
-		if flag.IsBoolFlag() && strings.HasPrefix(flag.Name, "collector.") {
-			args = append(args, "--"+flag.Name)
-		}
-	}
-	if _, err := app.Parse(args); err != nil {
-		return nil, err
-	}
-	specs, err := node.specs()
+	node, cluster := addNodeCommand(app), addClusterCommand(app)
+	quiet := slog.New(slog.DiscardHandler)
+	nodeSpecs, err := withAllCollectors(app, "node", func() ([]collector.Spec, error) { return node.specs(quiet) })
 	if err != nil {
 		return nil, err
 	}
-	set, err := collector.NewSet(slog.New(slog.DiscardHandler), specs...)
+	clusterSpecs, err := withAllCollectors(app, "cluster", func() ([]collector.Spec, error) { return cluster.offlineSpecs(quiet) })
+	if err != nil {
+		return nil, err
+	}
+	set, err := collector.NewSet(quiet, slices.Concat(nodeSpecs, clusterSpecs)...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +167,20 @@ func families() ([]rulelint.Family, error) {
 		all = append(all, rulelint.Family{Name: f.Name, Type: f.TypeName(), Labels: f.Labels})
 	}
 	return all, nil
+}
+
+// withAllCollectors makes the collectors of a role with each of them switched on.
+func withAllCollectors(app *kingpin.Application, role string, specs func() ([]collector.Spec, error)) ([]collector.Spec, error) {
+	args := []string{role}
+	for _, flag := range app.GetCommand(role).Model().Flags {
+		if flag.IsBoolFlag() && strings.HasPrefix(flag.Name, "collector.") {
+			args = append(args, "--"+flag.Name)
+		}
+	}
+	if _, err := app.Parse(args); err != nil {
+		return nil, err
+	}
+	return specs()
 }
 
 // buildFamilies lists what tells the version of the exporter.

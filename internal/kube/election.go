@@ -44,6 +44,10 @@ type Election struct {
 	// failing belongs to Run.
 	failing bool
 
+	// asked is closed once the first answer, or its lack, says what to do.
+	asked chan struct{}
+	first sync.Once
+
 	mu       sync.Mutex
 	standing standing
 	gates    []*gate
@@ -52,11 +56,14 @@ type Election struct {
 // NewElection makes an Election by the Lease of that namespace and name. client is
 // that of the group coordination.k8s.io; identity tells the replicas from each other.
 func NewElection(client rest.Interface, log *slog.Logger, namespace, name, identity string) *Election {
-	return &Election{lease: &lease{client: client, namespace: namespace, name: name, identity: identity}, log: log}
+	return &Election{
+		lease: &lease{client: client, namespace: namespace, name: name, identity: identity},
+		log:   log, asked: make(chan struct{}),
+	}
 }
 
 // NewSole makes an Election that this replica always wins.
-func NewSole(log *slog.Logger) *Election { return &Election{log: log} }
+func NewSole(log *slog.Logger) *Election { return &Election{log: log, asked: make(chan struct{})} }
 
 // Run takes part until ctx ends, then gives the lease back.
 func (e *Election) Run(ctx context.Context, lead Lead) {
@@ -159,6 +166,7 @@ func (e *Election) hold(term context.Context, lead Lead) {
 }
 
 func (e *Election) become(s standing) {
+	defer e.first.Do(func() { close(e.asked) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s == e.standing {
@@ -207,11 +215,16 @@ func (g *gate) Wake() <-chan struct{} { return g.wake }
 
 // Collect implements collector.Collector.
 func (g *gate) Collect(ctx context.Context) ([]prometheus.Metric, error) {
+	// That nobody has been asked yet is no failure.
+	select {
+	case <-g.election.asked:
+	case <-ctx.Done():
+	}
 	switch g.election.now() {
 	case leading:
 		return g.Collector.Collect(ctx)
 	case standby:
-		return nil, fmt.Errorf("another replica leads: %w", collector.ErrNotApplicable)
+		return nil, fmt.Errorf("this replica does not lead: %w", collector.ErrNotApplicable)
 	default:
 		return nil, fmt.Errorf("who leads: %w", collector.ErrUnavailable)
 	}

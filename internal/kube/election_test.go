@@ -99,6 +99,28 @@ func TestSoleReplicaLeadsAtOnce(t *testing.T) {
 	sole.await(t, collector.ErrUnavailable)
 }
 
+// TestGateWaitsForTheFirstAnswer: a replica that has just started has not failed.
+func TestGateWaitsForTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	_, client := leaseClient(t)
+	e := NewElection(client, quiet, "monitoring", "ack-exporter", "only")
+	early := e.Gate(always{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := early.Collect(ended); !errors.Is(err, collector.ErrUnavailable) {
+		t.Errorf("before anyone was asked: %v", err)
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := early.Collect(t.Context())
+		first <- err
+	}()
+	defer start(t, e).stop()
+	if err := <-first; errors.Is(err, collector.ErrUnavailable) {
+		t.Errorf("the first refresh fails: %v", err)
+	}
+}
+
 func TestGateWakesItsCollector(t *testing.T) {
 	t.Parallel()
 	e := NewSole(quiet)

@@ -2,4 +2,8 @@
 (import 'ipvs.libsonnet') +
 (import 'sysctl.libsonnet') +
 (import 'kernel.libsonnet') +
+(import 'dnsprobe.libsonnet') +
+(import 'coredns.libsonnet') +
+(import 'kubeproxy.libsonnet') +
+(import 'nodelocaldns.libsonnet') +
 (import 'exporter.libsonnet')

@@ -72,7 +72,8 @@ local query = import '../lib/query.libsonnet';
             (%s > 0)
             < %d
           ||| % [q.gauge('ack_conntrack_entries_limit'), step.cap, on, q.gauge('ack_conntrack_cpus'), step.below],
-          function(step) 'Node %s has room for {{ $value | humanize }} entries for each CPU; ACK recommends %d.' % [node, step.below],
+          function(step) 'Node %s has room for {{ $value | humanize }} entries for each CPU; ACK recommends %d.' % [node, step.below] +
+                         $._texts.maxPerCoreWritten(step.below),
         ) +
         a.steps(
           'ACKConntrackDNSDominates',

@@ -21,6 +21,8 @@ type Catalogue struct {
 	Sources map[string]string `json:"sources"`
 	// Gaps are the reasons why a risk is not covered, by their keys.
 	Gaps map[string]string `json:"gaps"`
+	// Foreign maps metrics of others that risks are measured with to who exposes them.
+	Foreign map[string]string `json:"foreign"`
 	// Areas are the subjects by the prefix of the ids.
 	Areas map[string]string `json:"areas"`
 	// Rows are the numbers of risks that the manuals name, by priority.
@@ -86,6 +88,11 @@ func (c *Catalogue) validate() error {
 			errs = append(errs, fmt.Errorf("%s and %s have one title", r.ID, other))
 		}
 		ids[r.ID], titles[r.Title] = true, r.ID
+	}
+	for metric, exporter := range c.Foreign {
+		if exporter == "" || strings.HasPrefix(metric, "ack_") {
+			errs = append(errs, fmt.Errorf("foreign: %s: no other exporter of it", metric))
+		}
 	}
 	for _, r := range c.Risks {
 		if err := c.validateRisk(r, ids); err != nil {

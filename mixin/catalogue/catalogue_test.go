@@ -27,6 +27,7 @@ func TestBadRows(t *testing.T) {
 sources: {manual: A manual}
 areas: {CT: Tracking}
 gaps: {cluster: not yet}
+foreign: {other_total: Other}
 risks:
 - {id: CT-01, priority: A, title: Full, impact: Bad., action: Mend it., source: 'manual, chapter', metrics: [up]}
 - {id: CT-02, priority: B, title: Other, source: manual, gap: cluster}
@@ -47,6 +48,8 @@ risks:
 		{"action: Mend it., ", "", "CT-01: impact, action: missing"},
 		{"gap: cluster}", "gap: cluster, no_alert: quiet}", "CT-02: no_alert: without metrics"},
 		{"gap: cluster}", "gap: undetectable}", "CT-02: why: missing"},
+		{"total: Other", "total: ''", "foreign: other_total: no other exporter of it"},
+		{"other_total", "ack_total", "foreign: ack_total: no other exporter of it"},
 		{"gap: cluster}", "gap: cluster, colour: red}", `unknown field "colour"`},
 	} {
 		_, err := parse([]byte(strings.Replace(good, c.old, c.replacement, 1)))

@@ -1,4 +1,6 @@
 (import 'overview.libsonnet') +
 (import 'conntrack-ipvs.libsonnet') +
+(import 'dns.libsonnet') +
+(import 'cluster.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')

@@ -100,6 +100,12 @@ local dashboard = import '../lib/dashboard.libsonnet';
       's',
       [d.range(q.max(collector('refresh_interval_seconds'), ['collector']), '{{collector}}')]
     ) + { alerts:: ['ACKExporterCollectorStale'] },
+    d.timeseries(
+      'Leaders of the cluster role',
+      'Replicas of the cluster role that act, in each cluster. One is right, two are for less than a minute after a change. 0: nobody knows who leads, mostly because the API server does not answer.',
+      'short',
+      [d.range(q.sum(q.gauge('ack_exporter_leader'), [config.clusterLabel]), '{{%s}}' % config.clusterLabel)]
+    ) + d.noValue('no cluster role') + { w:: 24, h:: 7 },
   ],
 
   local cost = [

@@ -94,6 +94,39 @@ local dashboard = import '../lib/dashboard.libsonnet';
     ) + d.noValue('none') + { alerts:: ['ACKIPVSStaleUDPConnections'], w:: 6, h:: 9 },
   ],
 
+  local dns = [
+    d.row('DNS'),
+    d.table(
+      'Nodes where lookups failed within the last hour',
+      'Share of the lookups through the DNS address of the cluster that failed, of in-cluster names and of external ones together. ' + worst + ' Single lost packets are normal.',
+      local lookups(metric) = q.sum(
+        q.lastHour(metric, 'target_kind="cluster_dns", socket="fresh"', ['server', 'protocol', 'name_kind']),
+        [config.clusterLabel, config.nodeLabel],
+      );
+      [q.sortedTop('1 - %s / (%s > 0) > 0' % [lookups('ack_dns_probe_successes_total'), lookups('ack_dns_probe_attempts_total')])],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openDNS]),
+        d.value('A', 'Failed', 'percentunit', 2),
+      ],
+      [['Failed', true]],
+    ) + d.noValue('none') + { alerts:: ['ACKDNSFailing', 'ACKDNSExternalFailing'], h:: 9 },
+    d.table(
+      'Failures of DNS probes within the last hour',
+      'Lookups that failed, by who was asked and why, on all nodes. cluster_dns is the Service kube-dns, vpc the resolvers of the VPC.',
+      [q.sum(
+        q.lastHour('ack_dns_probe_failures_total', extra=['target_kind', 'protocol', 'socket', 'name_kind', 'reason']),
+        ['target_kind', 'reason'],
+      ) + ' > 0'],
+      [
+        d.column('target_kind', 'Asked'),
+        d.column('reason', 'Reason'),
+        d.value('A', 'Failed', 'none', 0),
+      ],
+      [['Failed', true]],
+    ) + d.noValue('none') + { alerts:: ['ACKVPCResolverFailing', 'ACKCoreDNSReplicaUnreachable', 'ACKNodeLocalDNSFailing'], h:: 9 },
+  ],
+
   local nodes = [
     d.row('Nodes'),
     d.table(
@@ -132,7 +165,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'ack-exporter-overview',
       'Overview',
       'What is wrong in the clusters now, the worst first.',
-      now + conntrack + nodes,
+      now + conntrack + dns + nodes,
       byNode=false,
     ),
   },

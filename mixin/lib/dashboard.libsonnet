@@ -23,10 +23,32 @@ local query = import 'query.libsonnet';
       // Labels of a node, as in "cluster, node".
       labels:: q.labels,
       gauge(metric, matchers='', extra=[]):: q.gauge(metric, selectedAnd(matchers), extra),
+      ofCluster(metric, matchers='', extra=[]):: q.ofCluster(metric, selectedAnd(matchers), extra),
       rate(metric, matchers='', extra=[]):: q.rate(metric, '$__rate_interval', selectedAnd(matchers), extra),
       // Growth within the resolution of a graph.
       increase(metric, matchers='', extra=[]):: q.increase(metric, '$__rate_interval', selectedAnd(matchers), extra),
       lastHour(metric, matchers='', extra=[]):: q.increase(metric, '1h', selectedAnd(matchers), extra),
+
+      clusterLabel:: config.clusterLabel,
+      // Counters of the cluster role: growth a second, and within an hour.
+      rateOfCluster(metric, matchers='', extra=[]):: grown('rate', metric, '$__rate_interval', matchers, extra),
+      hourOfCluster(metric, matchers='', extra=[]):: grown('increase', metric, '1h', matchers, extra),
+      local grown(growth, metric, window, matchers, extra) =
+        'max by (%s) (%s(%s[%s]))' % [join([config.clusterLabel] + extra), growth, q.select(metric, selectedAnd(matchers)), window],
+
+      // Counters of CoreDNS itself, and of its containers: growth a second.
+      coredns(metric, matchers='', by=[])::
+        'sum by (%s) (rate(%s{%s}[$__rate_interval]))' % [
+          join([config.clusterLabel] + by),
+          metric,
+          join([config.corednsSelector, selectedAnd(matchers)]),
+        ],
+      corednsContainer(counted)::
+        'max by (%s) (rate(container_cpu_cfs_%s_total{%s}[$__rate_interval]))' % [
+          join([config.clusterLabel, 'pod']),
+          counted,
+          join([config.corednsContainerSelector, selected]),
+        ],
 
       // The share of the connection tracking table that each node uses; not the
       // recorded one, so that it is seen without the rules too.
@@ -122,6 +144,7 @@ local query = import 'query.libsonnet';
     linkFromRow(title, uid):: link(title, uid, '${__data.fields.%s}' % config.nodeLabel),
     openNode:: self.linkFromRow('Open this node', 'ack-exporter-node'),
     openConntrack:: self.linkFromRow('Open its connection tracking', 'ack-exporter-conntrack-ipvs'),
+    openDNS:: self.linkFromRow('Open its DNS', 'ack-exporter-dns'),
     // From a bar or a line that is about a node.
     linkFromSeries(title, uid):: { fieldConfig+: { defaults+: { links: [link(title, uid, '${__field.labels.%s}' % config.nodeLabel)] } } },
 

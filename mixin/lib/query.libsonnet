@@ -1,6 +1,7 @@
-// Pieces of PromQL. Each of them ends in one series a node, whatever number of
-// pods of the exporter, or replicas of Prometheus targets, show it: so a
-// roll-out neither changes the identity of an alert nor breaks a join.
+// Pieces of PromQL. Each of them ends in one series a node, or one series a
+// cluster where ofCluster makes it, whatever number of pods of the exporter, or
+// replicas of Prometheus targets, show it: so a roll-out neither changes the
+// identity of an alert nor breaks a join.
 {
   new(config):: {
     local join(parts) = std.join(', ', std.filter(function(part) part != '', parts)),
@@ -24,6 +25,14 @@
     gauge(metric, matchers='', extra=[])::
       'max by (%s) (%s)' % [self.labels(extra), self.select(metric, matchers)],
 
+    // The same of what is about the cluster as a whole: a series for each cluster and value of the labels in extra.
+    ofCluster(metric, matchers='', extra=[])::
+      'max by (%s) (%s)' % [join([config.clusterLabel] + extra), self.select(metric, matchers)],
+
+    // Clusters whose pods reach Services past IPVS and connection tracking of the
+    // nodes: Terway in IPvlan mode, where that can be seen.
+    pastIPVS:: self.ofCluster('ack_nodelocaldns_terway_check', 'check="host_stack_cidrs"'),
+
     // Growth a second of a counter.
     rate(metric, window, matchers='', extra=[])::
       'max by (%s) (rate(%s[%s]))' % [self.labels(extra), self.select(metric, matchers), window],
@@ -31,5 +40,9 @@
     // Growth of a counter within the window.
     increase(metric, window, matchers='', extra=[])::
       'max by (%s) (increase(%s[%s]))' % [self.labels(extra), self.select(metric, matchers), window],
+
+    // The same of a counter of what the exporter itself has done. Each pod does work of its own: their counts add up.
+    work(metric, window, matchers='', extra=[])::
+      'sum by (%s) (increase(%s[%s]))' % [self.labels(extra), self.select(metric, matchers), window],
   },
 }

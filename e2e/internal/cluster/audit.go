@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,6 +50,8 @@ type Request struct {
 	// Code is the status of the answer. It is 403 where RBAC forbids.
 	Code      int
 	UserAgent string
+	// From is the address of the client.
+	From string
 }
 
 // String is for messages of tests.
@@ -62,6 +65,7 @@ type auditEvent struct {
 	RequestURI string    `json:"requestURI"`
 	Verb       string    `json:"verb"`
 	UserAgent  string    `json:"userAgent"`
+	SourceIPs  []string  `json:"sourceIPs"`
 	Received   time.Time `json:"requestReceivedTimestamp"`
 	User       struct {
 		Username string `json:"username"`
@@ -136,6 +140,6 @@ func (e *auditEvent) request() (Request, error) {
 		Namespace: e.ObjectRef.Namespace, Name: e.ObjectRef.Name,
 		LabelSelector: query.Get("labelSelector"), FieldSelector: query.Get("fieldSelector"),
 		Path: uri.Path, Query: query,
-		Code: e.ResponseStatus.Code, UserAgent: e.UserAgent,
+		Code: e.ResponseStatus.Code, UserAgent: e.UserAgent, From: strings.Join(e.SourceIPs, ","),
 	}, nil
 }

@@ -28,6 +28,8 @@ const (
 	programEtcd      = "etcd"
 	programAPIServer = "kube-apiserver"
 	programCoreDNS   = "coredns"
+
+	programKubeStateMetrics = "kube-state-metrics"
 )
 
 // binVariable names a folder of prebuilt programs.
@@ -63,6 +65,8 @@ var modules = []module{
 		stamps:   []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"},
 	},
 	{name: "coredns", programs: []string{programCoreDNS}},
+	// Only benchmarks need it.
+	{name: "kube-state-metrics", programs: []string{programKubeStateMetrics}},
 }
 
 // Binary is the path of a program of the modules. The first call on a machine

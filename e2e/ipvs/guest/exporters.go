@@ -26,7 +26,7 @@ const (
 	scrapeTimeout = 15 * time.Second
 	stopTimeout   = 10 * time.Second
 	// refreshTimeout is how long a background refresh may take to come.
-	refreshTimeout = 20 * time.Second
+	refreshTimeout = 90 * time.Second
 )
 
 // exporter is a running exporter.
@@ -61,7 +61,7 @@ func (i identity) start(ctx context.Context) (*exporter, error) {
 		return nil, err
 	}
 	e.cmd = exec.CommandContext(ctx, "/ack-exporter", "node",
-		"--web.listen-address="+e.address, "--collector.ipvs_table.interval=1s")
+		"--web.listen-address="+e.address, "--collector.ipvs_table.interval=3s")
 	e.cmd.Stdout, e.cmd.Stderr = e.log, e.log
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: i.uid, Gid: i.uid},

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+
+	"ack-exporter/collector"
+	"ack-exporter/collector/coredns"
+	"ack-exporter/collector/dnsprobe"
+	"ack-exporter/collector/kubeproxy"
+	"ack-exporter/collector/nodelocaldns"
+	"ack-exporter/internal/kube"
+)
+
+const (
+	// serviceAccountNamespace is where Kubernetes tells a pod its namespace.
+	serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+	// syncPatience is how long a new leader waits for its first lists.
+	syncPatience = 15 * time.Second
+	// publishEvery is the least time between two writes of the targets of the DNS probes.
+	publishEvery = time.Minute
+	// targetsKey is the file that nodes see where the ConfigMap is mounted.
+	targetsKey = "targets.json"
+	// askedAtOnce is how many questions to CoreDNS are under way at once.
+	askedAtOnce = 64
+)
+
+// clusterCommand is the role that watches the cluster, once.
+type clusterCommand struct {
+	kubeconfig     string
+	namespace      string
+	leaderElection bool
+	leaseName      string
+	targetsName    string
+
+	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods *collectorFlags
+
+	corednsTimeout time.Duration
+	corednsName    string
+}
+
+func addClusterCommand(app *kingpin.Application) *clusterCommand {
+	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy.")
+	c := &clusterCommand{}
+	cmd.Flag("kubeconfig", "How to reach the API server; default: the service account of the pod.").StringVar(&c.kubeconfig)
+	cmd.Flag("namespace", "Namespace of the lease and of the ConfigMap for the DNS probes; default: that of the pod.").StringVar(&c.namespace)
+	cmd.Flag("leader-election", "Let one of several replicas act. Off: there is only one.").Default("true").BoolVar(&c.leaderElection)
+	cmd.Flag("leader-election.name", "Name of the lease.").Default(programName).StringVar(&c.leaseName)
+	cmd.Flag("dnsprobe-targets.name", "ConfigMap in which the nodes find the DNS servers to probe; empty: none is written.").
+		Default(programName + "-dns").StringVar(&c.targetsName)
+	c.coredns = addBackgroundCollector(cmd, "coredns", "size, spread, configuration and replicas of CoreDNS", "30s")
+	cmd.Flag("collector.coredns.timeout", "Longest wait for one answer of a replica.").Default("2s").DurationVar(&c.corednsTimeout)
+	cmd.Flag("collector.coredns.name", "Name that every replica is asked for.").Default("kubernetes.default.svc.cluster.local.").StringVar(&c.corednsName)
+	c.kubeproxy = addBackgroundCollector(cmd, "kubeproxy", "configuration of kube-proxy as written", "15s")
+	c.nodelocaldns = addBackgroundCollector(cmd, "nodelocaldns", "coverage and set-up of NodeLocal DNSCache", "15s")
+	c.nodelocaldnsPods = addBackgroundCollector(cmd, "nodelocaldns_pods", "pods that use NodeLocal DNSCache, in namespaces that ask for it", "10m")
+	return c
+}
+
+// clusterStores are the objects that the collectors of the cluster use.
+type clusterStores struct {
+	all []kube.Watch
+
+	nodes          *kube.Store[*corev1.Node]
+	services       *kube.Store[*corev1.Service]
+	coreDNSPods    *kube.Store[*corev1.Pod]
+	coreDNS        coredns.Sources
+	kubeProxy      kubeproxy.Sources
+	nodeLocalCache nodelocaldns.Sources
+}
+
+// watch makes a store and lists it among those to run.
+func watch[T runtime.Object](s *clusterStores, client rest.Interface, resource string, example T, query kube.Query, trim func(T)) *kube.Store[T] {
+	store := kube.NewStore(client, resource, example, query, trim)
+	s.all = append(s.all, store)
+	return store
+}
+
+func newClusterStores(clients *kube.Clients) *clusterStores {
+	core, apps := clients.Core, clients.Apps
+	s := &clusterStores{}
+	s.nodes = watch(s, core, "nodes", &corev1.Node{}, kube.Query{}, kube.TrimNode)
+	s.services = watch(s, core, "services", &corev1.Service{}, kube.Query{}, kube.TrimService)
+	s.coreDNSPods = watch(s, core, "pods", &corev1.Pod{}, coredns.PodQuery(), coredns.TrimPod)
+	s.coreDNS = coredns.Sources{
+		Deployments: watch(s, apps, "deployments", &appsv1.Deployment{}, coredns.DeploymentQuery(), coredns.TrimDeployment),
+		Pods:        s.coreDNSPods,
+		Services:    watch(s, core, "services", &corev1.Service{}, coredns.ServiceQuery(), coredns.TrimService),
+		EndpointSlices: watch(s, clients.Discovery, "endpointslices", &discoveryv1.EndpointSlice{},
+			coredns.EndpointSliceQuery(), coredns.TrimEndpointSlice),
+		ConfigMaps: watch(s, core, "configmaps", &corev1.ConfigMap{}, coredns.ConfigMapQuery(), coredns.TrimConfigMap),
+		Nodes:      s.nodes,
+	}
+	s.kubeProxy = kubeproxy.Sources{Services: s.services, Nodes: s.nodes}
+	for _, fields := range kubeproxy.ConfigMapFields() {
+		query := kube.Query{Namespace: kubeproxy.Namespace, Fields: fields}
+		s.kubeProxy.ConfigMaps = append(s.kubeProxy.ConfigMaps,
+			watch(s, core, "configmaps", &corev1.ConfigMap{}, query, kubeproxy.TrimConfigMap))
+	}
+	local := func(fields string) kube.Query { return kube.Query{Namespace: nodelocaldns.Namespace, Fields: fields} }
+	s.nodeLocalCache = nodelocaldns.Sources{
+		Cache:      watch(s, apps, "daemonsets", &appsv1.DaemonSet{}, local(nodelocaldns.CacheFields), nodelocaldns.TrimDaemonSet),
+		Terway:     watch(s, apps, "daemonsets", &appsv1.DaemonSet{}, local(nodelocaldns.TerwayFields), nodelocaldns.TrimDaemonSet),
+		Controller: watch(s, apps, "deployments", &appsv1.Deployment{}, local(nodelocaldns.ControllerFields), nodelocaldns.TrimDeployment),
+		Webhook: watch(s, clients.Admission, "mutatingwebhookconfigurations",
+			&admissionv1.MutatingWebhookConfiguration{}, kube.Query{Fields: nodelocaldns.WebhookFields}, nodelocaldns.TrimWebhook),
+		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
+		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
+		Nodes:      s.nodes,
+	}
+	return s
+}
+
+// dnsTargets is what the ConfigMap for the DNS probes holds.
+func (s *clusterStores) dnsTargets() (string, error) {
+	nodes, err := s.nodes.List()
+	if err != nil {
+		return "", err
+	}
+	services, err := s.services.List()
+	if err != nil {
+		return "", err
+	}
+	pods, err := s.coreDNSPods.List()
+	if err != nil {
+		return "", err
+	}
+	return dnsprobe.FromCluster(nodes, services, pods).Encode()
+}
+
+// specs makes the collectors that are switched on. Each acts on the leader only.
+func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores *clusterStores, clients *kube.Clients) ([]collector.Spec, error) {
+	prober, err := coredns.NewProber(coredns.ProberConfig{
+		Timeout: c.corednsTimeout, Concurrency: askedAtOnce, Name: c.corednsName, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.coredns: %w", err)
+	}
+	specs := []collector.Spec{{Name: "leader", Collector: leader{election}, Timeout: time.Second}}
+	for _, choice := range []struct {
+		flags     *collectorFlags
+		collector collector.Collector
+	}{
+		{c.coredns, coredns.New(coredns.Config{Sources: stores.coreDNS, Prober: prober})},
+		{c.kubeproxy, kubeproxy.New(log, stores.kubeProxy)},
+		{c.nodelocaldns, nodelocaldns.New(stores.nodeLocalCache)},
+		{c.nodelocaldnsPods, nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core))},
+	} {
+		if !choice.flags.enabled {
+			continue
+		}
+		spec, err := choice.flags.spec(election.Gate(choice.collector), 0)
+		if err != nil {
+			return nil, err
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// offlineSpecs are the collectors without an API server, for what they could expose.
+func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error) {
+	clients, err := kube.NewClients(&rest.Config{})
+	if err != nil {
+		return nil, err
+	}
+	return c.specs(log, kube.NewSole(log), newClusterStores(clients), clients)
+}
+
+// run serves until ctx ends.
+func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlags) error {
+	config, err := kube.Config(c.kubeconfig, programName+"/"+version.Version)
+	if err != nil {
+		return err
+	}
+	clients, err := kube.NewClients(config)
+	if err != nil {
+		return err
+	}
+	namespace, err := c.ownNamespace()
+	if err != nil {
+		return err
+	}
+	election := kube.NewSole(log)
+	if c.leaderElection {
+		identity, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name of this replica: %w", err)
+		}
+		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
+	}
+	stores := newClusterStores(clients)
+	specs, err := c.specs(log, election, stores, clients)
+	if err != nil {
+		return err
+	}
+	set, err := collector.NewSet(log, specs...)
+	if err != nil {
+		return err
+	}
+	publisher := &kube.Publisher{
+		Client: clients.Core, Namespace: namespace, Name: c.targetsName, Key: targetsKey,
+		Content: stores.dnsTargets, Every: publishEvery, Log: log,
+	}
+
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		election.Run(ctx, func(term context.Context, up func()) { c.lead(term, up, stores, publisher) })
+	})
+	return web.serve(ctx, log, set)
+}
+
+// lead is what the leader does besides collecting.
+func (c *clusterCommand) lead(term context.Context, up func(), stores *clusterStores, publisher *kube.Publisher) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	kube.RunWatches(term, stores.all, syncPatience, func() {
+		up()
+		if c.targetsName != "" {
+			running.Go(func() { publisher.Run(term) })
+		}
+	})
+}
+
+// ownNamespace is where the exporter may write.
+func (c *clusterCommand) ownNamespace() (string, error) {
+	if c.namespace != "" {
+		return c.namespace, nil
+	}
+	b, err := os.ReadFile(serviceAccountNamespace)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", errors.New("--namespace: needed outside a pod")
+	}
+	return strings.TrimSpace(string(b)), err
+}
+
+// leader tells whether this replica acts.
+type leader struct{ election *kube.Election }
+
+var familyLeader = collector.NewGauge("ack_exporter_leader",
+	"Whether this replica of the cluster role is the one that acts. The others have no metrics about the cluster.")
+
+// Families implements collector.Collector.
+func (leader) Families() []*collector.Family { return []*collector.Family{familyLeader} }
+
+// Collect implements collector.Collector.
+func (l leader) Collect(context.Context) ([]prometheus.Metric, error) {
+	return []prometheus.Metric{familyLeader.Metric(collector.Bool(l.election.Leading()))}, nil
+}

@@ -1,0 +1,225 @@
+//go:build e2e
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/exporter"
+	"ack-exporter/e2e/internal/world"
+)
+
+const (
+	scaleNodes    = 5000
+	scaleServices = 500
+	// window is how long the steady state is measured.
+	window = 30 * time.Second
+	// scrapePause is that of Prometheus, shortened so that a window has several.
+	scrapePause = 5 * time.Second
+	// Each kubelet writes the status of its node every 5 minutes.
+	nodeWrites = 5 * time.Minute / scaleNodes
+)
+
+// watchedKinds are those that the cluster role watches, as kube-state-metrics calls
+// them.
+func watchedKinds() []string {
+	return []string{
+		"nodes", "services", "pods", "deployments", "daemonsets", "configmaps",
+		"endpointslices", "namespaces", "mutatingwebhookconfigurations",
+	}
+}
+
+// measured is a process that watches the cluster.
+type measured struct {
+	pid    int
+	user   string
+	scrape func(ctx context.Context) error
+}
+
+// usage is what it has taken.
+type usage struct {
+	cpu      time.Duration
+	requests int
+}
+
+// BenchmarkScale measures the cluster role in a cluster of the largest size that ACK
+// has, beside kube-state-metrics for the same kinds: from the start until everything
+// is shown, and then while the nodes report their status.
+func BenchmarkScale(b *testing.B) {
+	c := start(b, cluster.Options{})
+	c.Load(b, cluster.Scale{Nodes: scaleNodes, Services: scaleServices})
+	service := dnsService()
+	a := dnsPod("coredns-a", 0, dnsAddressA)
+	c.Put(b, a, service, cluster.EndpointSlice(service, a), dnsDeployment(2), corefileMap(cluster.DefaultCorefile), proxyMap(proxyConfig("300s")),
+		nodeCache(scaleNodes, scaleNodes), terwayDaemonSet(), terwayMap(terwayConfig), controller(2, 2), webhook("a CA"))
+
+	ours, r := benchmarkStart(b, c)
+	w := world.New(b)
+	c.Join(b, w, secondAddress)
+	theirs := startStateMetrics(b, c, w)
+	b.Run("steady", func(b *testing.B) { benchmarkSteady(b, c, ours, theirs) })
+	requireRights(b, c, false)
+	if _, err := r.Stop(); err != nil {
+		b.Error(err)
+	}
+}
+
+// benchmarkStart starts the cluster role with its defaults.
+func benchmarkStart(b *testing.B, c *cluster.Cluster) (measured, *replica) {
+	exporter.Binary(b) // built before the clock runs
+	r := newReplica(b, c, "replica-a", firstAddress)
+	began := time.Now()
+	r.start(b)
+	r.Await(b, patience, func(m exporter.Metrics) error {
+		return errors.Join(m.Expect(scaleNodes, "ack_coredns_cluster_nodes"), m.Expect(100, "ack_coredns_replicas_recommended"),
+			m.Expect(scaleServices+2, "ack_kubeproxy_services"), succeeds(m, "nodelocaldns"))
+	})
+	took := time.Since(began)
+	p := measured{r.PID(), exporterUser, func(ctx context.Context) error {
+		_, err := r.Scrape(ctx)
+		return err
+	}}
+	u := p.usage(b, c)
+	b.Run("start", func(b *testing.B) {
+		report(b, took.Seconds(), "s")
+		report(b, u.cpu.Seconds(), "cpu-s")
+		report(b, float64(u.requests), "requests")
+		budget(b, "peak memory", peakMemory(b, p.pid), "peak-MiB", 160)
+	})
+	return p, r
+}
+
+// startStateMetrics starts kube-state-metrics and waits until it shows the same.
+func startStateMetrics(b *testing.B, c *cluster.Cluster, w *world.World) measured {
+	b.Helper()
+	s := c.StateMetrics(b, w, watchedKinds()...)
+	began := time.Now()
+	world.Eventually(b, patience, func() error {
+		body, err := s.Scrape(b.Context())
+		if err != nil {
+			return err
+		}
+		for family, want := range map[string]int{"\nkube_node_info{": scaleNodes, "\nkube_service_info{": scaleServices + 2} {
+			if n := strings.Count(body, family); n < want {
+				return fmt.Errorf("%d of %d series %q", n, want, family)
+			}
+		}
+		return nil
+	})
+	took := time.Since(began)
+	p := measured{s.PID(), cluster.StateMetricsUser, func(ctx context.Context) error {
+		_, err := s.Scrape(ctx)
+		return err
+	}}
+	u := p.usage(b, c)
+	b.Run("start-kube-state-metrics", func(b *testing.B) {
+		report(b, took.Seconds(), "s")
+		report(b, u.cpu.Seconds(), "cpu-s")
+		report(b, float64(u.requests), "requests")
+		report(b, peakMemory(b, p.pid), "peak-MiB")
+	})
+	return p
+}
+
+func (p measured) usage(b *testing.B, c *cluster.Cluster) usage {
+	b.Helper()
+	return usage{processCPU(b, p.pid), len(c.Requests(b, p.user))}
+}
+
+// benchmarkSteady has the nodes report, and both processes scraped.
+func benchmarkSteady(b *testing.B, c *cluster.Cluster, ours, theirs measured) {
+	before := []usage{ours.usage(b, c), theirs.usage(b, c)}
+	writes := time.NewTicker(nodeWrites)
+	defer writes.Stop()
+	scrapes := time.NewTicker(scrapePause)
+	defer scrapes.Stop()
+	var took []time.Duration
+	began := time.Now()
+	for n := 0; time.Since(began) < window; {
+		select {
+		case <-writes.C:
+			writeStatus(b, c, n%scaleNodes)
+			n++
+		case <-scrapes.C:
+			took = append(took, timed(b, ours.scrape))
+			timed(b, theirs.scrape)
+		}
+	}
+	lasted := time.Since(began)
+	after := []usage{ours.usage(b, c), theirs.usage(b, c)}
+	share := func(i int) float64 { return 100 * float64(after[i].cpu-before[i].cpu) / float64(lasted) }
+	perMinute := func(i int) float64 { return float64(after[i].requests-before[i].requests) / lasted.Minutes() }
+	report(b, share(0), "%-of-a-core")
+	report(b, share(1), "ksm-%-of-a-core")
+	report(b, perMinute(0), "requests/min")
+	report(b, perMinute(1), "ksm-requests/min")
+	report(b, memory(b, theirs.pid, "VmRSS"), "ksm-MiB")
+	budget(b, "memory", memory(b, ours.pid, "VmRSS"), "MiB", 160)
+	budget(b, "memory against kube-state-metrics", memory(b, ours.pid, "VmRSS")/memory(b, theirs.pid, "VmRSS"), "MiB/ksm", 1)
+	budget(b, "slowest scrape", float64(slices.Max(took))/float64(time.Millisecond), "scrape-ms", 250)
+}
+
+// writeStatus is what a kubelet does now and again.
+func writeStatus(b *testing.B, c *cluster.Cluster, number int) {
+	b.Helper()
+	nodes := c.Client().CoreV1().Nodes()
+	node, err := nodes.Get(b.Context(), cluster.Node(number).Name, metav1.GetOptions{})
+	if err == nil {
+		cluster.SetNodeReady(node, true)
+		_, err = nodes.UpdateStatus(b.Context(), node, metav1.UpdateOptions{})
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func timed(b *testing.B, scrape func(context.Context) error) time.Duration {
+	b.Helper()
+	began := time.Now()
+	if err := scrape(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(began)
+}
+
+// processCPU is the CPU time of a process, read from its clock.
+func processCPU(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	const perProcess = 2 // CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|perProcess), &t); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(t.Nano())
+}
+
+// report adds a figure, in place of the time that one iteration took.
+func report(b *testing.B, value float64, unit string) {
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(value, unit)
+}
+
+// budget reports a figure that has a bound. E2E_BUDGETS=1 makes it a failure to be
+// above it; a machine that is busy with something else is no judge.
+func budget(b *testing.B, what string, value float64, unit string, bound float64) {
+	b.Helper()
+	report(b, value, unit)
+	switch {
+	case value <= bound:
+	case os.Getenv("E2E_BUDGETS") == "1":
+		b.Errorf("%s: %.3g %s is above the budget of %.3g", what, value, unit, bound)
+	default:
+		b.Logf("over budget: %s: %.3g %s is above %.3g", what, value, unit, bound)
+	}
+}
