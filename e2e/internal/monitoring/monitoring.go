@@ -119,7 +119,9 @@ func (s *Stack) writeFiles() error {
 	var jobs []object
 	for job, targets := range s.config.Targets {
 		jobs = append(jobs, object{
-			"job_name":        job,
+			"job_name": job,
+			// The cluster role tells itself which node and pod a series is about.
+			"honor_labels":    true,
 			"file_sd_configs": []object{{"files": []string{s.targetsFile(job)}, "refresh_interval": "1s"}},
 		})
 		if err := s.SetTargets(job, targets...); err != nil {

@@ -23,7 +23,9 @@ var receivers = map[string]string{Critical: "pager", Warning: "tickets"}
 
 // Alert is an alert as it should be sent.
 type Alert struct {
-	Name, Severity, Node string
+	Name, Severity string
+	// Node is empty where the alert is about the cluster.
+	Node string
 	// Labels are those besides the name, the severity, the cluster and the node.
 	Labels map[string]string
 	// Description is a regular expression for all of that annotation.
@@ -31,7 +33,10 @@ type Alert struct {
 }
 
 func (a Alert) labels() map[string]string {
-	labels := map[string]string{"alertname": a.Name, "severity": a.Severity, "cluster": Cluster, "node": a.Node}
+	labels := map[string]string{"alertname": a.Name, "severity": a.Severity, "cluster": Cluster}
+	if a.Node != "" {
+		labels["node"] = a.Node
+	}
 	maps.Copy(labels, a.Labels)
 	return labels
 }

@@ -51,8 +51,10 @@ type Scene struct {
 type Options struct {
 	// Config is a jsonnet object that is added to _config.
 	Config string
-	// Targets are those of the exporters.
+	// Targets are those of the exporters on nodes.
 	Targets []Endpoint
+	// ClusterRole are those of the exporters in the role cluster.
+	ClusterRole []Endpoint
 	// ClusterInfo are the targets of kube-state-metrics.
 	ClusterInfo []Endpoint
 }
@@ -87,13 +89,13 @@ func New(t testing.TB, w *world.World, o Options) *Scene {
 		Binaries: binaries, Sandbox: w.Sandbox, Folder: t.TempDir(),
 		PrometheusAddress: monitoring.PrometheusAddress, AlertmanagerAddress: monitoring.AlertmanagerAddress,
 		Rules: pack.Rules, Alertmanager: pack.Alertmanager,
-		Targets: map[string][]monitoring.Target{Exporters: o.Targets, ClusterInfo: o.ClusterInfo},
+		Targets: map[string][]monitoring.Target{Exporters: slices.Concat(o.Targets, o.ClusterRole), ClusterInfo: o.ClusterInfo},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.end)
-	s.awaitQuiet(len(o.Targets), len(o.ClusterInfo))
+	s.awaitQuiet(len(o.Targets), len(o.ClusterRole)+len(o.ClusterInfo))
 	return s
 }
 
@@ -137,7 +139,7 @@ func (s *Scene) logState() {
 	}
 }
 
-// SetExporters replaces the exporters to scrape.
+// SetExporters replaces the exporters to scrape, of both roles.
 func (s *Scene) SetExporters(targets ...Endpoint) {
 	s.t.Helper()
 	if err := s.SetTargets(Exporters, targets...); err != nil {
@@ -147,11 +149,11 @@ func (s *Scene) SetExporters(targets ...Endpoint) {
 
 // awaitQuiet waits for an evaluation of the rules on all targets. Before that,
 // an alert may be pending that waits for a target; none may fire.
-func (s *Scene) awaitQuiet(exporters, others int) {
+func (s *Scene) awaitQuiet(nodes, others int) {
 	s.t.Helper()
-	s.AwaitQuery("sum(up) or vector(0)", float64(exporters+others))
-	if exporters > 0 {
-		s.AwaitQuery("count(cluster_node:ack_conntrack_usage:ratio)", float64(exporters))
+	s.AwaitQuery("sum(up) or vector(0)", float64(nodes+others))
+	if nodes > 0 {
+		s.AwaitQuery("count(cluster_node:ack_conntrack_usage:ratio)", float64(nodes))
 	}
 	s.AwaitQuery("count(ALERTS) or vector(0)", 0)
 	s.requireOnlyExpected()
