@@ -20,10 +20,9 @@ import (
 const (
 	// configKey is the key of the configuration in a ConfigMap.
 	configKey = "config.conf"
-	// maxConfig bounds the configuration, also with its aliases written out. An
-	// ordinary one has 2 KiB, and the decoder takes a second and 150 MiB for what
-	// fits into a ConfigMap.
-	maxConfig = 128 << 10
+	// maxConfig bounds the configuration, also with its aliases written out. A
+	// whole ConfigMap is not larger, and an ordinary configuration has 2 KiB.
+	maxConfig = 1 << 20
 	// maxMessage bounds what is quoted of a configuration.
 	maxMessage = 300
 	// other stands for a scheduler that the kernel does not have.

@@ -162,7 +162,7 @@ func TestBadConfigurationHarmsNoOther(t *testing.T) {
 		"negative timeout":     {head + "ipvs:\n  udpTimeout: -10s\n", "field ipvs.udpTimeout: it is negative"},
 		"negative max":         {head + "conntrack:\n  maxPerCore: -1\n", "field conntrack.maxPerCore: it is negative"},
 		"negative pointer":     {head + "conntrack:\n  tcpCloseWaitTimeout: -1h\n", "field conntrack.tcpCloseWaitTimeout: it is negative"},
-		"huge":                 {head + "# " + strings.Repeat("x", 1<<20), "more than 131072 bytes"},
+		"huge":                 {head + "# " + strings.Repeat("x", 1<<20), "more than 1048576 bytes"},
 		"alias bomb":           {laughs, "aliases written out"},
 		"alias of long string": {longString(), "aliases written out"},
 		"alias within itself":  {head + "a: &a [*a]\n", "aliases written out"},
