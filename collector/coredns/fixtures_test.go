@@ -127,7 +127,7 @@ func node(n int, zone, cpu string, change ...func(*corev1.Node)) *corev1.Node {
 	return made
 }
 
-func virtual(n *corev1.Node)       { n.Labels[typeLabel] = virtualType }
+func virtual(n *corev1.Node)       { n.Labels["type"] = "virtual-kubelet" }
 func unschedulable(n *corev1.Node) { n.Spec.Unschedulable = true }
 
 func service(affinity corev1.ServiceAffinity) *corev1.Service {

@@ -23,8 +23,6 @@ const (
 
 // Labels of nodes.
 const (
-	typeLabel    = "type"
-	virtualType  = "virtual-kubelet"
 	zoneLabel    = corev1.LabelTopologyZone
 	oldZoneLabel = corev1.LabelFailureDomainBetaZone
 )

@@ -11,6 +11,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"ack-exporter/internal/kube"
 )
 
 // What ACK recommends: a replica for so many nodes and for so many cores, whichever
@@ -129,8 +131,6 @@ func assess(o objects) Snapshot {
 	return s
 }
 
-func isVirtual(n *corev1.Node) bool { return n.Labels[typeLabel] == virtualType }
-
 func zoneOf(n *corev1.Node) string { return cmp.Or(n.Labels[zoneLabel], n.Labels[oldZoneLabel]) }
 
 // assessCluster counts what the number of replicas depends on. Like the autoscaler of
@@ -139,7 +139,7 @@ func (s *Snapshot) assessCluster(nodes []*corev1.Node) {
 	zones := make(map[string]bool)
 	var milliCores int64
 	for _, n := range nodes {
-		if isVirtual(n) || n.Spec.Unschedulable {
+		if kube.IsVirtual(n) || n.Spec.Unschedulable {
 			continue
 		}
 		s.ClusterNodes++
@@ -177,7 +177,7 @@ func (s *Snapshot) assessPods(pods []*corev1.Pod, nodes map[string]*corev1.Node)
 		}
 		s.Ready++
 		zones[r.Zone] = true
-		if node != nil && isVirtual(node) {
+		if node != nil && kube.IsVirtual(node) {
 			hosts[r.Node+"/"+r.Pod] = true
 		} else {
 			hosts[r.Node] = true

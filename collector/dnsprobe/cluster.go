@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ack-exporter/internal/kube"
 )
 
 // FromCluster is what the nodes of a cluster have to know, from all its nodes, all
@@ -13,7 +15,7 @@ import (
 func FromCluster(nodes []*corev1.Node, services []*corev1.Service, pods []*corev1.Pod) Targets {
 	var t Targets
 	for _, n := range nodes {
-		if n.Labels["type"] != "virtual-kubelet" {
+		if !kube.IsVirtual(n) {
 			t.Nodes++
 		}
 	}

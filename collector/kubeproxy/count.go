@@ -4,12 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/version"
-)
 
-const (
-	// virtual nodes have this value of the label type. No kube-proxy runs there.
-	nodeTypeLabel   = "type"
-	nodeTypeVirtual = "virtual-kubelet"
+	"ack-exporter/internal/kube"
 )
 
 // counts says what in the cluster the configuration matters to.
@@ -38,7 +34,7 @@ func (c *Collector) count() (counts, error) {
 		}
 	}
 	for _, node := range nodes {
-		if node.Labels[nodeTypeLabel] != nodeTypeVirtual && lacksIPVSTimeouts(node.Status.NodeInfo.KubeletVersion) {
+		if !kube.IsVirtual(node) && lacksIPVSTimeouts(node.Status.NodeInfo.KubeletVersion) {
 			n.oldNodes++
 		}
 	}

@@ -40,9 +40,6 @@ const (
 	injectionLabel    = "node-local-dns-injection"
 	injectionEnabled  = "enabled"
 	injectionDisabled = "disabled"
-	// Virtual nodes have this value of the label type.
-	nodeTypeLabel   = "type"
-	nodeTypeVirtual = "virtual-kubelet"
 )
 
 // eciLabels lists the labels, of namespaces and of pods, by which pods run on
@@ -173,7 +170,7 @@ func virtualNodes(nodes kube.Lister[*corev1.Node]) (map[string]bool, error) {
 	}
 	virtual := make(map[string]bool)
 	for _, n := range list {
-		if n.Labels[nodeTypeLabel] == nodeTypeVirtual {
+		if kube.IsVirtual(n) {
 			virtual[n.Name] = true
 		}
 	}

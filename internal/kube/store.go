@@ -140,8 +140,8 @@ func (s *Store[T]) Synced() bool {
 	return s.objects != nil && s.synced()
 }
 
-// List implements Lister. It fails until the first list is complete, and while the API server does not
-// let the watch go on.
+// List implements Lister. It fails until the first list is complete, and while the
+// API server does not let the watch go on.
 func (s *Store[T]) List() ([]T, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

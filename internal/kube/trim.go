@@ -7,9 +7,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// The label by which virtual nodes, which stand for elastic container instances,
+// are told from machines.
+const (
+	nodeTypeLabel   = "type"
+	nodeTypeVirtual = "virtual-kubelet"
+)
+
+// IsVirtual tells whether n is no machine: no DaemonSet and no kube-proxy runs there.
+func IsVirtual(n *corev1.Node) bool { return n.Labels[nodeTypeLabel] == nodeTypeVirtual }
+
 // nodeLabels lists the labels of nodes that anyone uses.
 func nodeLabels() []string {
-	return []string{"type", corev1.LabelTopologyZone, corev1.LabelFailureDomainBetaZone}
+	return []string{nodeTypeLabel, corev1.LabelTopologyZone, corev1.LabelFailureDomainBetaZone}
 }
 
 // TrimNode keeps what the subjects use of a node: its name, the labels for zone
