@@ -2,7 +2,11 @@ package collector
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -88,6 +92,66 @@ func (f *Family) Metric(value float64, labelValues ...string) prometheus.Metric 
 		return prometheus.NewInvalidMetric(f.desc, err)
 	}
 	return m
+}
+
+// Labels are label values that the series of several families share. Where there
+// are ten thousand of them, that is most of what a series costs.
+type Labels struct {
+	names []string
+	pairs []*dto.LabelPair // sorted by name
+	err   error
+}
+
+// NewLabels prepares label values in the order of names, which must be the Labels
+// of every family that gets them.
+func NewLabels(names []string, values ...string) *Labels {
+	l := &Labels{names: names}
+	if len(values) != len(names) {
+		l.err = fmt.Errorf("%d label values for the %d labels %q", len(values), len(names), names)
+		return l
+	}
+	l.pairs = make([]*dto.LabelPair, len(names))
+	for i := range names {
+		if !utf8.ValidString(values[i]) {
+			l.err = fmt.Errorf("label %s: %q is not UTF-8", names[i], values[i])
+		}
+		l.pairs[i] = &dto.LabelPair{Name: &names[i], Value: &values[i]}
+	}
+	slices.SortFunc(l.pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return l
+}
+
+// With is one series of the family. What is wrong with the labels shows like in
+// Metric.
+func (f *Family) With(value float64, labels *Labels) prometheus.Metric {
+	switch {
+	case f.buckets != nil:
+		return prometheus.NewInvalidMetric(f.desc, errIsAHistogram)
+	case labels.err != nil:
+		return prometheus.NewInvalidMetric(f.desc, labels.err)
+	case !slices.Equal(f.Labels, labels.names):
+		return prometheus.NewInvalidMetric(f.desc, fmt.Errorf("labels %q in place of %q", labels.names, f.Labels))
+	}
+	return &sharedMetric{family: f, labels: labels, value: value}
+}
+
+// sharedMetric is a gauge or a counter whose labels others have too.
+type sharedMetric struct {
+	family *Family
+	labels *Labels
+	value  float64
+}
+
+func (m *sharedMetric) Desc() *prometheus.Desc { return m.family.desc }
+
+func (m *sharedMetric) Write(out *dto.Metric) error {
+	out.Label = m.labels.pairs
+	if m.family.Type == prometheus.CounterValue {
+		out.Counter = &dto.Counter{Value: &m.value}
+	} else {
+		out.Gauge = &dto.Gauge{Value: &m.value}
+	}
+	return nil
 }
 
 // Histogram begins a series of a family of histograms, with the label values in

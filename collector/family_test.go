@@ -122,3 +122,33 @@ func TestHistogramMisuseIsReportedByTheGather(t *testing.T) {
 		}
 	}
 }
+
+func TestSharedLabels(t *testing.T) {
+	t.Parallel()
+	names := []string{"zone", "key"}
+	gauge := collector.NewGauge("ack_test", "A gauge.", names...)
+	counter := collector.NewCounter("ack_test_total", "A counter.", names...)
+	labels := collector.NewLabels(names, "z", "k")
+	for _, test := range []struct {
+		family *collector.Family
+		want   string
+	}{
+		{gauge, "# HELP ack_test A gauge.\n# TYPE ack_test gauge\nack_test{key=\"k\",zone=\"z\"} 2\n"},
+		{counter, "# HELP ack_test_total A counter.\n# TYPE ack_test_total counter\nack_test_total{key=\"k\",zone=\"z\"} 2\n"},
+	} {
+		got := collectortest.Exposition(t, exposed{test.family, []prometheus.Metric{test.family.With(2, labels)}})
+		if got != test.want {
+			t.Errorf("got\n%s\nwant\n%s", got, test.want)
+		}
+	}
+	for name, m := range map[string]prometheus.Metric{
+		"too few values":  gauge.With(1, collector.NewLabels(names, "z")),
+		"not UTF-8":       gauge.With(1, collector.NewLabels(names, "z", "\xff")),
+		"of other labels": gauge.With(1, collector.NewLabels([]string{"key"}, "k")),
+		"a histogram":     newDuration().With(1, collector.NewLabels([]string{"part"}, "whole")),
+	} {
+		if err := m.Write(&dto.Metric{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

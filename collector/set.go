@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,11 +143,16 @@ func (s *Set) Pending() []Pending {
 	return p
 }
 
-// Families lists the families of all collectors and of the Set itself.
+// Families lists the families of all collectors and of the Set itself. Several
+// collectors may share a family; it is listed once.
 func (s *Set) Families() []*Family {
 	families := selfFamilies()
 	for _, r := range s.runners {
-		families = append(families, r.spec.Collector.Families()...)
+		for _, f := range r.spec.Collector.Families() {
+			if !slices.Contains(families, f) {
+				families = append(families, f)
+			}
+		}
 	}
 	return families
 }

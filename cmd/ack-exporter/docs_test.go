@@ -60,8 +60,17 @@ func TestDocsMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = replaceTable(t, got, "every collector", self.Families())
+	shown := make(map[*collector.Family]string)
 	for _, spec := range slices.Concat(nodeSpecs(t), clusterSpecs(t)) {
-		got = replaceTable(t, got, spec.Name, spec.Collector.Families())
+		families := spec.Collector.Families()
+		if first := shown[families[0]]; first != "" {
+			got = replaceBlock(t, got, spec.Name, fmt.Sprintf("The metrics of `%s`.\n", first))
+			continue
+		}
+		for _, f := range families {
+			shown[f] = spec.Name
+		}
+		got = replaceTable(t, got, spec.Name, families)
 	}
 	collectortest.CompareFile(t, metricsPage, got)
 }
@@ -69,18 +78,24 @@ func TestDocsMetrics(t *testing.T) {
 // replaceTable puts the table of families between the markers of this name.
 func replaceTable(t *testing.T, page, name string, families []*collector.Family) string {
 	t.Helper()
+	var b strings.Builder
+	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	for _, f := range families {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.TypeName(), strings.Join(f.Labels, ", "), f.Help)
+	}
+	return replaceBlock(t, page, name, b.String())
+}
+
+// replaceBlock puts the text between the markers of this name.
+func replaceBlock(t *testing.T, page, name, text string) string {
+	t.Helper()
 	begin, end := "<!-- metrics: "+name+" -->\n", "<!-- end: "+name+" -->\n"
 	before, rest, ok1 := strings.Cut(page, begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
 		t.Fatalf("%s has no markers for %q", metricsPage, name)
 	}
-	var b strings.Builder
-	b.WriteString("| metric | type | labels | meaning |\n|---|---|---|---|\n")
-	for _, f := range families {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.TypeName(), strings.Join(f.Labels, ", "), f.Help)
-	}
-	return before + begin + b.String() + end + after
+	return before + begin + text + end + after
 }
 
 // TestDocsNames freezes names, types and labels: dashboards and rules of other
