@@ -258,7 +258,7 @@ func (c *clusterCommand) ownNamespace() (string, error) {
 type leader struct{ election *kube.Election }
 
 var familyLeader = collector.NewGauge("ack_exporter_leader",
-	"Whether this replica of the cluster role is the one that acts. The others have no metrics about the cluster.")
+	"Whether this replica of the cluster role is the one that acts: it holds the lease, and has listed what it watches. The others have no metrics about the cluster.")
 
 // Families implements collector.Collector.
 func (leader) Families() []*collector.Family { return []*collector.Family{familyLeader} }
