@@ -1,6 +1,8 @@
 package coredns
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -151,7 +153,7 @@ func TrimEndpointSlice(s *discoveryv1.EndpointSlice) {
 func TrimConfigMap(m *corev1.ConfigMap) {
 	kept := corev1.ConfigMap{ObjectMeta: identity(m.ObjectMeta)}
 	if text, ok := m.Data[corefileKey]; ok {
-		kept.Data = map[string]string{corefileKey: text[:min(len(text), corefile.MaxSize+1)]}
+		kept.Data = map[string]string{corefileKey: strings.Clone(text[:min(len(text), corefile.MaxSize+1)])}
 	}
 	*m = kept
 }

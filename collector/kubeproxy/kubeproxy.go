@@ -24,7 +24,7 @@ const Namespace = metav1.NamespaceSystem
 
 var (
 	familyValid = collector.NewGauge("ack_kubeproxy_config_valid",
-		"Whether kube-proxy can start with what the ConfigMap says. 0: it goes on as it is until its pods are restarted, and then fails. The log says why.",
+		"Whether kube-proxy can start with what the ConfigMap says. 0: it goes on as it is until its pods are restarted, and then fails. The log says why. Absent where that cannot be told.",
 		"configmap")
 	familyStrictErrors = collector.NewGauge("ack_kubeproxy_config_strict_errors",
 		"Fields of the configuration that kube-proxy ignores because it does not know them, as when they are misspelt or indented wrongly, and fields that are there twice. The log names them; no more than about a hundred are counted.",
@@ -97,13 +97,15 @@ func TrimConfigMap(m *corev1.ConfigMap) {
 type Collector struct {
 	sources Sources
 	log     *slog.Logger
+	// last holds what was read of each ConfigMap.
+	last map[string]reading
 	// logged holds the strict errors of each ConfigMap that the log has named.
 	logged map[string]string
 }
 
 // New makes a Collector. It logs the fields that kube-proxy ignores, once.
 func New(log *slog.Logger, sources Sources) *Collector {
-	return &Collector{sources: sources, log: log, logged: make(map[string]string)}
+	return &Collector{sources: sources, log: log, last: make(map[string]reading), logged: make(map[string]string)}
 }
 
 // Families implements collector.Collector.
@@ -115,7 +117,8 @@ func (*Collector) Families() []*collector.Family {
 }
 
 // Collect implements collector.Collector. A ConfigMap that kube-proxy could not
-// use is a decode error, next to the metrics of all others. It is
+// use, or that is beyond the bounds here, is a decode error, next to the metrics of
+// all others. It is
 // collector.ErrNotApplicable where there is no ConfigMap at all: kube-proxy is
 // then managed out of sight, or something else takes its place.
 func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
@@ -133,8 +136,10 @@ func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
 	metrics := counts.metrics()
 	var failed []error
 	for _, m := range configMaps {
-		s, err := read(m)
-		metrics = append(metrics, familyValid.Metric(collector.Bool(err == nil), m.Name))
+		s, err := c.read(m)
+		if !errors.Is(err, errNotExamined) {
+			metrics = append(metrics, familyValid.Metric(collector.Bool(err == nil), m.Name))
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue

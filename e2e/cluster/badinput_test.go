@@ -56,8 +56,10 @@ func corefileSubject() subject {
 			// CoreDNS takes it for one that serves nothing of use.
 			{name: "empty", configMap: corefileMap(""), shows: check("kubernetes", 0)},
 			{name: "broken", configMap: corefileMap(".:53 {\n  errors\n")},
-			{name: "huge nesting", configMap: corefileMap(strings.Repeat("a {\n", huge/4))},
-			{name: "many blocks", configMap: corefileMap(strings.Repeat("example.org {\n  errors\n}\n", 20_000)), shows: check("root", 0)},
+			{name: "huge", configMap: corefileMap(good + strings.Repeat("#", huge))},
+			{name: "many words", configMap: corefileMap(strings.Repeat("a {\n", 50_000))},
+			{name: "deep nesting", configMap: corefileMap(strings.Repeat("a {\n", 12_000))},
+			{name: "many blocks", configMap: corefileMap(strings.Repeat("example.org {\n  errors\n}\n", 6_000)), shows: check("root", 0)},
 			{name: "snippets that multiply", configMap: corefileMap(multiplyingSnippets())},
 			// Of our own files and environment nothing may be read.
 			{name: "our files", configMap: corefileMap(".:53 {\n  import /proc/self/environ\n  import ../../*\n  errors {$HOME} {%PATH%}\n}\n"), shows: isUnknown("health")},
@@ -98,8 +100,9 @@ func proxySubject() subject {
 			{name: "empty", configMap: proxyMap("")},
 			{name: "broken", configMap: proxyMap("mode: [ipvs\n")},
 			{name: "unknown mode", configMap: proxyMap(strings.Replace(good, "mode: ipvs", "mode: evil", 1))},
-			{name: "huge nesting", configMap: proxyMap(good + "x: " + strings.Repeat("[", huge))},
-			{name: "long list", configMap: proxyMap(proxyConfig("72s") + "nodePortAddresses: [" + strings.Repeat("x,", huge/16) + "x]\n"), shows: udpTimeout(72)},
+			{name: "huge", configMap: proxyMap(good + "x: [" + strings.Repeat("x,", huge/2) + "x]\n")},
+			{name: "deep nesting", configMap: proxyMap(good + "x: " + strings.Repeat("[", 120<<10))},
+			{name: "long list", configMap: proxyMap(proxyConfig("72s") + "nodePortAddresses: [" + strings.Repeat("x,", 60<<10) + "x]\n"), shows: udpTimeout(72)},
 			{name: "many unknown fields", configMap: proxyMap(proxyConfig("73s") + manyFields()), shows: udpTimeout(73)},
 			{name: "aliases that multiply", configMap: proxyMap(multiplyingAliases() + good)},
 		},
@@ -112,7 +115,7 @@ func udpTimeout(seconds float64) func(exporter.Metrics) error {
 
 func manyFields() string {
 	var b strings.Builder
-	for i := range huge / 128 {
+	for i := range 8000 {
 		fmt.Fprintf(&b, "field%06d: 1\n", i)
 	}
 	return b.String()
