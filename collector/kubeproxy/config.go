@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// configKey is the key of the configuration in a ConfigMap.
-	configKey = "config.conf"
 	// maxConfig bounds the configuration, also with its aliases written out. An
 	// ordinary one has 2 KiB, and to decode one costs 300 times its size.
 	maxConfig = 128 << 10
@@ -45,6 +43,20 @@ type settings struct {
 type timeout struct {
 	protocol, state string
 	duration        time.Duration
+}
+
+// configKeys lists the keys that the configuration has in a ConfigMap. The first one
+// that is there counts.
+func configKeys() []string { return []string{"config.conf", "config"} }
+
+// configOf finds the configuration in m.
+func configOf(m *corev1.ConfigMap) (key, text string, found bool) {
+	for _, key := range configKeys() {
+		if text, ok := m.Data[key]; ok {
+			return key, text, true
+		}
+	}
+	return "", "", false
 }
 
 // modes lists the values of mode that a kube-proxy has had.
@@ -75,9 +87,10 @@ type reading struct {
 // read reads the configuration in m, unless it is the same as before. Its errors
 // name ConfigMap, key and reason.
 func (c *Collector) read(m *corev1.ConfigMap) (settings, error) {
-	text, ok := m.Data[configKey]
-	if !ok {
-		return settings{}, fmt.Errorf("ConfigMap %s/%s: there is no key %s: %w", m.Namespace, m.Name, configKey, collector.ErrDecode)
+	key, text, found := configOf(m)
+	if !found {
+		return settings{}, fmt.Errorf("ConfigMap %s/%s: there is no key %s: %w: %w", m.Namespace, m.Name,
+			strings.Join(configKeys(), " or "), errNotExamined, collector.ErrDecode)
 	}
 	last, ok := c.last[m.Name]
 	if !ok || last.text != text {
@@ -86,7 +99,7 @@ func (c *Collector) read(m *corev1.ConfigMap) (settings, error) {
 		c.last[m.Name] = last
 	}
 	if last.err != nil {
-		return settings{}, fmt.Errorf("ConfigMap %s/%s: key %s: %w: %w", m.Namespace, m.Name, configKey, clipped{last.err}, collector.ErrDecode)
+		return settings{}, fmt.Errorf("ConfigMap %s/%s: key %s: %w: %w", m.Namespace, m.Name, key, clipped{last.err}, collector.ErrDecode)
 	}
 	return last.settings, nil
 }

@@ -83,9 +83,9 @@ func ConfigMapFields() []string {
 // TrimConfigMap drops what the Collector does not use.
 func TrimConfigMap(m *corev1.ConfigMap) {
 	var data map[string]string
-	if config, ok := m.Data[configKey]; ok {
+	if key, config, found := configOf(m); found {
 		// One byte more tells that it is too large.
-		data = map[string]string{configKey: strings.Clone(config[:min(len(config), maxConfig+1)])}
+		data = map[string]string{key: strings.Clone(config[:min(len(config), maxConfig+1)])}
 	}
 	*m = corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion},
@@ -117,7 +117,7 @@ func (*Collector) Families() []*collector.Family {
 }
 
 // Collect implements collector.Collector. A ConfigMap that kube-proxy could not
-// use, or that is beyond the bounds here, is a decode error, next to the metrics of
+// use, or that cannot be examined here, is a decode error, next to the metrics of
 // all others. It is
 // collector.ErrNotApplicable where there is no ConfigMap at all: kube-proxy is
 // then managed out of sight, or something else takes its place.
@@ -144,7 +144,7 @@ func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
 			failed = append(failed, err)
 			continue
 		}
-		c.logStrictErrors(m.Name, s.strictErrors)
+		c.logStrictErrors(m, s.strictErrors)
 		metrics = append(metrics, s.metrics(m.Name)...)
 	}
 	return metrics, errors.Join(failed...)
@@ -169,15 +169,16 @@ func (c *Collector) configMaps() ([]*corev1.ConfigMap, error) {
 }
 
 // logStrictErrors names the fields that kube-proxy ignores when they change.
-func (c *Collector) logStrictErrors(configMap string, found []string) {
+func (c *Collector) logStrictErrors(m *corev1.ConfigMap, found []string) {
 	message := clip(strings.Join(found, ", "))
-	if message == c.logged[configMap] {
+	if message == c.logged[m.Name] {
 		return
 	}
-	c.logged[configMap] = message
+	c.logged[m.Name] = message
 	if message != "" {
+		key, _, _ := configOf(m)
 		c.log.Warn("kube-proxy ignores a part of its configuration",
-			"configmap", Namespace+"/"+configMap, "key", configKey, "fields", message)
+			"configmap", Namespace+"/"+m.Name, "key", key, "fields", message)
 	}
 }
 

@@ -199,6 +199,34 @@ func TestConfigurationThatIsNotExamined(t *testing.T) {
 	}
 }
 
+// TestOtherKeys: a ConfigMap without the configuration tells nothing about kube-proxy.
+func TestOtherKeys(t *testing.T) {
+	t.Parallel()
+	under := func(data map[string]string) *corev1.ConfigMap {
+		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy-master"}, Data: data}
+		kubeproxy.TrimConfigMap(m)
+		return m
+	}
+	for name, data := range map[string]map[string]string{
+		"none": nil, "another": {"config.yaml": head, "kubeconfig.conf": "secret"}, "alike": {"Config": head},
+	} {
+		got := requireDecodeError(t, under(data), "there is no key config.conf or config: ", "not examined")
+		if strings.Contains(got, `configmap="kube-proxy-master"`) {
+			t.Errorf("%s: something is shown of it:\n%s", name, got)
+		}
+	}
+	requireDecodeError(t, under(map[string]string{"config": head + "mode: evil\n"}), "key config: ", "field mode")
+	for _, data := range []map[string]string{
+		{"config": head + "mode: nftables\n", "config.yaml": "{"},
+		{"config.conf": head + "mode: nftables\n", "config": "{"},
+	} {
+		got, err := collect(t, sources(under(data)))
+		if err != nil || !strings.Contains(got, `mode="nftables"`) {
+			t.Errorf("%v:\n%s", err, got)
+		}
+	}
+}
+
 // requireDecodeError collects with a ConfigMap kube-proxy-master that cannot be used,
 // and a good one beside it. Its error begins with begins and says says.
 func requireDecodeError(t *testing.T, bad *corev1.ConfigMap, begins, says string) (got string) {
@@ -227,7 +255,7 @@ func TestTwoBadConfigurationsAreBothNamed(t *testing.T) {
 	absent := configMap("kube-proxy", "")
 	absent.Data = nil
 	_, err := collect(t, sources(configMap("kube-proxy-worker", "{"), absent))
-	if err == nil || !strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy: there is no key config.conf") ||
+	if err == nil || !strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy: there is no key config.conf or config: ") ||
 		!strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy-worker: key config.conf") {
 		t.Errorf("got %v", err)
 	}
