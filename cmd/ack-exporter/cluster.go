@@ -102,7 +102,7 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 	s.coreDNS = coredns.Sources{
 		Deployments: watch(s, apps, "deployments", &appsv1.Deployment{}, coredns.DeploymentQuery(), coredns.TrimDeployment),
 		Pods:        s.coreDNSPods,
-		Services:    watch(s, core, "services", &corev1.Service{}, coredns.ServiceQuery(), coredns.TrimService),
+		Services:    s.services,
 		EndpointSlices: watch(s, clients.Discovery, "endpointslices", &discoveryv1.EndpointSlice{},
 			coredns.EndpointSliceQuery(), coredns.TrimEndpointSlice),
 		ConfigMaps: watch(s, core, "configmaps", &corev1.ConfigMap{}, coredns.ConfigMapQuery(), coredns.TrimConfigMap),
