@@ -21,7 +21,7 @@ const (
 	// huge is nearly as much as the API server lets a ConfigMap have.
 	huge = 900 << 10
 	// maxResident bounds what the exporter holds whatever a ConfigMap has, in MiB.
-	maxResident = 200
+	maxResident = 120
 )
 
 // badInput is what a ConfigMap must not do any harm with.
