@@ -75,26 +75,32 @@ func (e *Election) Run(ctx context.Context, lead Lead) {
 		e.hold(ctx, lead)
 		return
 	}
-	for e.acquire(ctx) {
-		e.term(ctx, lead)
+	for {
+		acquired, ok := e.acquire(ctx)
+		if !ok {
+			return
+		}
+		e.term(ctx, acquired, lead)
 	}
 }
 
-// acquire waits for the lease. It is false where ctx ended before.
-func (e *Election) acquire(ctx context.Context) bool {
+// acquire waits for the lease, and tells since when it counts. It is false where ctx
+// ended before.
+func (e *Election) acquire(ctx context.Context) (time.Time, bool) {
 	tick := time.NewTicker(retryPeriod)
 	defer tick.Stop()
 	for {
+		begun := time.Now()
 		holder, err := e.lease.try(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return time.Time{}, false
 		case err != nil:
 			e.note(err)
 			e.become(unknown)
 		case holder == e.lease.identity:
 			e.note(nil)
-			return true
+			return begun, true
 		default:
 			e.note(nil)
 			e.become(standby)
@@ -102,7 +108,7 @@ func (e *Election) acquire(ctx context.Context) bool {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return false
+			return time.Time{}, false
 		}
 	}
 }
@@ -120,11 +126,11 @@ func (e *Election) note(err error) {
 }
 
 // term leads for as long as the lease can be renewed.
-func (e *Election) term(ctx context.Context, lead Lead) {
+func (e *Election) term(ctx context.Context, acquired time.Time, lead Lead) {
 	term, end := context.WithCancel(ctx)
 	var holding sync.WaitGroup
 	holding.Go(func() { e.hold(term, lead) })
-	e.renew(ctx)
+	e.renew(ctx, acquired)
 	end()
 	holding.Wait()
 	if ctx.Err() == nil {
@@ -136,11 +142,11 @@ func (e *Election) term(ctx context.Context, lead Lead) {
 }
 
 // renew renews the lease until ctx ends, or somebody else has it, or it could not
-// be renewed for renewDeadline.
-func (e *Election) renew(ctx context.Context) {
+// be renewed for renewDeadline. The others count from when they see it: a time before
+// the request is never too late.
+func (e *Election) renew(ctx context.Context, renewed time.Time) {
 	tick := time.NewTicker(retryPeriod)
 	defer tick.Stop()
-	renewed := time.Now()
 	for time.Since(renewed) < renewDeadline {
 		select {
 		case <-tick.C:
