@@ -20,6 +20,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/coredns"
@@ -220,6 +221,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		Content: stores.dnsTargets, Every: publishEvery, Log: log,
 	}
 
+	klog.SetSlogLogger(log) // client-go knows no other way
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
