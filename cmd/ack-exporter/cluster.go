@@ -20,6 +20,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/coredns"
@@ -102,7 +103,7 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 	s.coreDNS = coredns.Sources{
 		Deployments: watch(s, apps, "deployments", &appsv1.Deployment{}, coredns.DeploymentQuery(), coredns.TrimDeployment),
 		Pods:        s.coreDNSPods,
-		Services:    watch(s, core, "services", &corev1.Service{}, coredns.ServiceQuery(), coredns.TrimService),
+		Services:    s.services,
 		EndpointSlices: watch(s, clients.Discovery, "endpointslices", &discoveryv1.EndpointSlice{},
 			coredns.EndpointSliceQuery(), coredns.TrimEndpointSlice),
 		ConfigMaps: watch(s, core, "configmaps", &corev1.ConfigMap{}, coredns.ConfigMapQuery(), coredns.TrimConfigMap),
@@ -220,6 +221,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		Content: stores.dnsTargets, Every: publishEvery, Log: log,
 	}
 
+	klog.SetSlogLogger(log) // client-go knows no other way
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -258,7 +260,7 @@ func (c *clusterCommand) ownNamespace() (string, error) {
 type leader struct{ election *kube.Election }
 
 var familyLeader = collector.NewGauge("ack_exporter_leader",
-	"Whether this replica of the cluster role is the one that acts. The others have no metrics about the cluster.")
+	"Whether this replica of the cluster role is the one that acts: it holds the lease, and has listed what it watches. The others have no metrics about the cluster.")
 
 // Families implements collector.Collector.
 func (leader) Families() []*collector.Family { return []*collector.Family{familyLeader} }

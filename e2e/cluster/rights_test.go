@@ -134,7 +134,6 @@ func watches() []string {
 		" mutatingwebhookconfigurations metadata.name=" + controllerName,
 		in("pods", "k8s-app=kube-dns"),
 		in("endpointslices", "kubernetes.io/service-name=kube-dns"),
-		named("services", "kube-dns"),
 		named("deployments", "coredns"), named("deployments", controllerName),
 		named("daemonsets", "node-local-dns"), named("daemonsets", "terway-eniip"),
 	}

@@ -150,3 +150,16 @@ func TestLeaderWithoutAnAPIServerGivesUp(t *testing.T) {
 	api.setDown(false)
 	r.await(t, nil)
 }
+
+// TestSlowAcquisitionCounts: what an answer took is not added to the term.
+func TestSlowAcquisitionCounts(t *testing.T) {
+	t.Parallel()
+	api, client := leaseClient(t)
+	e := NewElection(client, quiet, "monitoring", "ack-exporter", "only")
+	api.setDown(true)
+	acquired := time.Now().Add(-renewDeadline + retryPeriod + retryPeriod/2)
+	e.renew(t.Context(), acquired)
+	if held := time.Since(acquired); held < renewDeadline || held > leaseDuration {
+		t.Errorf("it holds on for %s", held)
+	}
+}

@@ -42,16 +42,22 @@ func TrimNode(n *corev1.Node) {
 }
 
 // TrimService keeps what the subjects use of a Service: its name, type and
-// addresses in the cluster, and the protocols of its ports.
+// addresses in the cluster, the protocols of its ports, and that it sends a client
+// to the same pod again; that it does not, which is the default, is left empty.
 func TrimService(s *corev1.Service) {
 	ports := make([]corev1.ServicePort, 0, len(s.Spec.Ports))
 	for _, p := range s.Spec.Ports {
 		ports = append(ports, corev1.ServicePort{Protocol: p.Protocol})
 	}
+	var affinity corev1.ServiceAffinity
+	if s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP {
+		affinity = corev1.ServiceAffinityClientIP
+	}
 	*s = corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, ResourceVersion: s.ResourceVersion},
 		Spec: corev1.ServiceSpec{
 			Type: s.Spec.Type, ClusterIP: s.Spec.ClusterIP, ClusterIPs: s.Spec.ClusterIPs, Ports: ports,
+			SessionAffinity: affinity,
 		},
 	}
 }
