@@ -35,6 +35,10 @@ const (
 	serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	// syncPatience is how long a new leader waits for its first lists.
 	syncPatience = 15 * time.Second
+	// A snapshot is shown for maxAgeIntervals, as everywhere, but never longer than
+	// maxLate after the next one was due: another replica may lead by then.
+	maxAgeIntervals = 3
+	maxLate         = 2 * time.Minute
 	// publishEvery is the least time between two writes of the targets of the DNS probes.
 	publishEvery = time.Minute
 	// targetsKey is the file that nodes see where the ConfigMap is mounted.
@@ -171,6 +175,7 @@ func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores
 		if err != nil {
 			return nil, err
 		}
+		spec.MaxAge = min(maxAgeIntervals*spec.Interval, spec.Interval+maxLate)
 		specs = append(specs, spec)
 	}
 	return specs, nil
