@@ -938,6 +938,9 @@ func (c *conventions) labels(expr parser.Expr) []string {
 			result = append(result, c.labels(inner)...)
 		}
 	}
+	if call, ok := expr.(*parser.Call); ok && call.Func.Name == "histogram_quantile" {
+		result = slices.DeleteFunc(slices.Clone(result), func(label string) bool { return label == "le" })
+	}
 	return result
 }
 
