@@ -66,7 +66,7 @@ pictures: ## the dashboards as pictures for the README; needs what e2e needs
 
 .PHONY: e2e-binaries
 e2e-binaries: ## build etcd, kube-apiserver and CoreDNS for e2e, once (10 minutes)
-	$(GO) test -tags e2e -count=1 -timeout 45m -v -run '^TestBinaries$$' ./e2e/internal/cluster
+	$(GO) test -tags e2e -count=1 -timeout 45m -v -run '^TestBinaries$$' ./e2e/internal/cluster/clustertest
 
 .PHONY: clean
 clean: ## remove what was built
