@@ -100,7 +100,7 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if c.etcd, err = startEtcd(c.sandbox, c.binaries.Etcd, c.path("etcd")); err != nil {
+	if c.etcd, err = startEtcd(ctx, c.sandbox, c.binaries.Etcd, c.path("etcd")); err != nil {
 		return err
 	}
 	// The API server waits for etcd by itself.
@@ -195,16 +195,16 @@ func mountMemory(ctx context.Context, s *sandbox.Sandbox, path, options string) 
 	return nil
 }
 
-func startEtcd(s *sandbox.Sandbox, program, data string) (*process.Process, error) {
-	return process.Start(s, exec.CommandContext(context.Background(), program,
+func startEtcd(ctx context.Context, s *sandbox.Sandbox, program, data string) (*process.Process, error) {
+	return process.Start(s, exec.CommandContext(context.WithoutCancel(ctx), program,
 		"--name=e2e", "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
 		"--listen-peer-urls="+etcdPeerURL, "--initial-advertise-peer-urls="+etcdPeerURL,
 		"--initial-cluster=e2e="+etcdPeerURL, "--quota-backend-bytes=3221225472"))
 }
 
-// apiCommand is the API server's.
-func (c *Cluster) apiCommand() *exec.Cmd {
+// apiCommand is the API server's. It is Close that ends it, not the context.
+func (c *Cluster) apiCommand(ctx context.Context) *exec.Cmd {
 	args := []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=0.0.0.0", "--advertise-address=" + controlPlaneAddress, "--secure-port=" + apiPort,
@@ -222,14 +222,14 @@ func (c *Cluster) apiCommand() *exec.Cmd {
 		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
 	}
 	args = append(args, c.options.APIServerArgs...)
-	return exec.CommandContext(context.Background(), c.binaries.APIServer, args...)
+	return exec.CommandContext(context.WithoutCancel(ctx), c.binaries.APIServer, args...)
 }
 
 // StartAPI starts the API server, after StopAPI again with the same data, and
 // waits until it is ready.
 func (c *Cluster) StartAPI(ctx context.Context) error {
 	var err error
-	if c.api, err = process.Start(c.sandbox, c.apiCommand()); err != nil {
+	if c.api, err = process.Start(c.sandbox, c.apiCommand(ctx)); err != nil {
 		return err
 	}
 	return await(ctx, startTimeout, c.ready, c.etcd, c.api)

@@ -51,7 +51,8 @@ const (
 // the alerts on DNS. The replicas of CoreDNS take some seconds to follow the
 // ConfigMap, as they do in a cluster.
 const ShortAlerts = `{
-	dnsProbes+: { window: '10s', longWindow: '20s' },
+	// A pass in which nothing answers takes longer than the interval: few fit into the windows.
+	dnsProbes+: { window: '10s', longWindow: '20s', questions: 2 },
 	alerts+:
 		local windows = { longWindow: '20s', shortWindow: '10s', age: '5s' };
 		local burning = {
