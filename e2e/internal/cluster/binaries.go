@@ -132,8 +132,10 @@ func (m module) foundIn(_ context.Context, cache, source string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	_, err = os.Stat(folder)
-	return folder, err
+	if _, err := os.Stat(folder); err != nil {
+		return "", err
+	}
+	return folder, nil
 }
 
 // builtIn returns the folder with the module's programs, which are built where they

@@ -51,6 +51,9 @@ func TestBuild(t *testing.T) {
 	t.Parallel()
 	m, source := smallModule(t)
 	cache := t.TempDir()
+	if found, err := m.foundIn(t.Context(), cache, source); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("before it was built there is %s, %v", found, err)
+	}
 	var folders [3]string
 	var errs [3]error
 	var builders sync.WaitGroup
@@ -76,6 +79,9 @@ func TestBuild(t *testing.T) {
 	}
 
 	before := modified(t, folders[0])
+	if found, err := m.foundIn(t.Context(), cache, source); found != folders[0] || err != nil {
+		t.Errorf("what was built is found as %q, %v", found, err)
+	}
 	again, err := m.builtIn(t.Context(), cache, source)
 	if err != nil {
 		t.Fatal(err)
