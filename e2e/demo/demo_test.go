@@ -29,8 +29,10 @@ func TestMain(m *testing.M) { world.Main(m, nil) }
 const (
 	buildTimeout = 5 * time.Minute
 	playTimeout  = 4 * time.Minute
-	// endTimeout is how long an interrupt may take.
-	endTimeout = 15 * time.Second
+	// endTimeout is how long an interrupt may take, startingEndTimeout how long while
+	// something starts: Prometheus stops only once it has started.
+	endTimeout         = 15 * time.Second
+	startingEndTimeout = time.Minute
 )
 
 // steps are what the demo prints, in this order, with other lines between them.
@@ -97,7 +99,7 @@ func TestDemo(t *testing.T) {
 	}
 	running := requireProcesses(t, marker, atLeast)
 
-	interrupt(t, cmd, lines)
+	interrupt(t, cmd, lines, endTimeout)
 	if left := running.left(t); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
 	}
@@ -114,7 +116,7 @@ func TestWithoutCluster(t *testing.T) {
 	requireRoot(t)
 	cmd, lines := start(t, build(t), append(os.Environ(), "TMPDIR="+t.TempDir(), "E2E_CLUSTER_BIN="+t.TempDir()))
 	followSteps(t, lines, slices.Concat(steps, withoutClusterSteps))
-	interrupt(t, cmd, lines)
+	interrupt(t, cmd, lines, endTimeout)
 }
 
 // TestInterrupted interrupts the demo while it starts something.
@@ -131,7 +133,7 @@ func TestInterrupted(t *testing.T) {
 			cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+temporary))
 			awaitLine(t, lines, step)
 			running := requireProcesses(t, marker, 3)
-			interrupt(t, cmd, lines)
+			interrupt(t, cmd, lines, startingEndTimeout)
 			if left := running.left(t); len(left) > 0 {
 				t.Errorf("processes are left: %q", left)
 			}
@@ -184,12 +186,12 @@ func awaitLine(t *testing.T, lines <-chan string, text string) {
 }
 
 // interrupt ends the demo as Ctrl-C does.
-func interrupt(t *testing.T, cmd *exec.Cmd, lines <-chan string) {
+func interrupt(t *testing.T, cmd *exec.Cmd, lines <-chan string, within time.Duration) {
 	t.Helper()
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(endTimeout, func() { _ = cmd.Process.Kill() })
+	kill := time.AfterFunc(within, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
 	for line := range lines {
 		t.Log(line)
