@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 )
 
@@ -185,7 +186,7 @@ func TestBadInput(t *testing.T) {
 }
 
 // try writes one input, and the good ConfigMap afterwards.
-func (s subject) try(t *testing.T, c *cluster.Cluster, r *replica, input badInput) {
+func (s subject) try(t *testing.T, c *clustertest.Cluster, r *replica, input badInput) {
 	t.Helper()
 	before, logged := scrape(t, r), s.warnings(t, r)
 	c.Put(t, input.configMap)

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -76,7 +77,7 @@ func BenchmarkScale(b *testing.B) {
 }
 
 // benchmarkStart starts the cluster role with its defaults.
-func benchmarkStart(b *testing.B, c *cluster.Cluster) (measured, *replica) {
+func benchmarkStart(b *testing.B, c *clustertest.Cluster) (measured, *replica) {
 	exporter.Binary(b) // built before the clock runs
 	r := newReplica(b, c, "replica-a", firstAddress)
 	began := time.Now()
@@ -101,7 +102,7 @@ func benchmarkStart(b *testing.B, c *cluster.Cluster) (measured, *replica) {
 }
 
 // startStateMetrics starts kube-state-metrics and waits until it shows the same.
-func startStateMetrics(b *testing.B, c *cluster.Cluster, w *world.World) measured {
+func startStateMetrics(b *testing.B, c *clustertest.Cluster, w *world.World) measured {
 	b.Helper()
 	s := c.StateMetrics(b, w, watchedKinds()...)
 	began := time.Now()
@@ -132,13 +133,13 @@ func startStateMetrics(b *testing.B, c *cluster.Cluster, w *world.World) measure
 	return p
 }
 
-func (p measured) usage(b *testing.B, c *cluster.Cluster) usage {
+func (p measured) usage(b *testing.B, c *clustertest.Cluster) usage {
 	b.Helper()
 	return usage{processCPU(b, p.pid), len(c.Requests(b, p.user))}
 }
 
 // benchmarkSteady has the nodes report, and both processes scraped.
-func benchmarkSteady(b *testing.B, c *cluster.Cluster, ours, theirs measured) {
+func benchmarkSteady(b *testing.B, c *clustertest.Cluster, ours, theirs measured) {
 	before := []usage{ours.usage(b, c), theirs.usage(b, c)}
 	writes := time.NewTicker(nodeWrites)
 	defer writes.Stop()
@@ -171,7 +172,7 @@ func benchmarkSteady(b *testing.B, c *cluster.Cluster, ours, theirs measured) {
 }
 
 // writeStatus is what a kubelet does now and again.
-func writeStatus(b *testing.B, c *cluster.Cluster, number int) {
+func writeStatus(b *testing.B, c *clustertest.Cluster, number int) {
 	b.Helper()
 	nodes := c.Client().CoreV1().Nodes()
 	node, err := nodes.Get(b.Context(), cluster.Node(number).Name, metav1.GetOptions{})

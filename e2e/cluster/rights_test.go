@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -87,7 +88,7 @@ func atoms(rule rbacv1.PolicyRule, namespace string) []right {
 
 // requireRights compares what the exporter asked for with what it may. all: each
 // right has been of use.
-func requireRights(t testing.TB, c *cluster.Cluster, all bool) {
+func requireRights(t testing.TB, c *clustertest.Cluster, all bool) {
 	t.Helper()
 	rights := shippedRights(t)
 	// A request is logged a moment after its answer.
@@ -145,7 +146,7 @@ func watches() []string {
 }
 
 // requireSelectors fails where more is watched than is needed, or listed at once.
-func requireSelectors(t testing.TB, c *cluster.Cluster) {
+func requireSelectors(t testing.TB, c *clustertest.Cluster) {
 	t.Helper()
 	watched := make(map[string]bool)
 	for _, q := range c.Requests(t, exporterUser) {
@@ -164,7 +165,7 @@ func requireSelectors(t testing.TB, c *cluster.Cluster) {
 }
 
 // requireUserAgent fails where a request does not tell who makes it.
-func requireUserAgent(t testing.TB, c *cluster.Cluster, r *replica) {
+func requireUserAgent(t testing.TB, c *clustertest.Cluster, r *replica) {
 	t.Helper()
 	m, err := r.ScrapeOnce(t.Context())
 	if err != nil {
@@ -189,7 +190,7 @@ func isBuild(m exporter.Metrics, version string) bool {
 }
 
 // targets is what the ConfigMap for the DNS probes holds.
-func targets(ctx context.Context, c *cluster.Cluster) (string, error) {
+func targets(ctx context.Context, c *clustertest.Cluster) (string, error) {
 	m, err := c.Client().CoreV1().ConfigMaps(namespace).Get(ctx, targetsMap, metav1.GetOptions{})
 	if err != nil {
 		return "", err
@@ -198,7 +199,7 @@ func targets(ctx context.Context, c *cluster.Cluster) (string, error) {
 }
 
 // awaitTargets waits until the ConfigMap has these addresses, and returns it.
-func awaitTargets(t testing.TB, c *cluster.Cluster, addresses ...string) (content string) {
+func awaitTargets(t testing.TB, c *clustertest.Cluster, addresses ...string) (content string) {
 	t.Helper()
 	world.Eventually(t, patience, func() (err error) {
 		if content, err = targets(t.Context(), c); err != nil {

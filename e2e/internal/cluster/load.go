@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,16 +34,9 @@ type Scale struct {
 }
 
 // Load fills a cluster in which Load has not been called before.
-func (c *Cluster) Load(t testing.TB, scale Scale) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), loadTimeout)
+func (c *Cluster) Load(ctx context.Context, scale Scale) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	if err := c.load(ctx, scale); err != nil {
-		t.Fatalf("load: %v", err)
-	}
-}
-
-func (c *Cluster) load(ctx context.Context, scale Scale) error {
 	for _, step := range []struct {
 		n      int
 		create func(ctx context.Context, number int) error
