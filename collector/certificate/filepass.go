@@ -21,7 +21,7 @@ const (
 	maxFiles            = 2000 // also counts folders that cannot be read
 	maxFileNames        = 10000
 	maxFileBytes        = 64 << 20
-	maxFileCertificates = 5000
+	maxFileCertificates = 2000
 	// maxFileDepth bounds how deep folders lie below the one that is named.
 	maxFileDepth = 16
 )
@@ -225,11 +225,12 @@ func (p *filePass) judgeIssuers(ctx context.Context) error {
 	for _, f := range p.found {
 		all = append(all, f.certificate)
 	}
+	known := newIssuers(all)
 	for _, f := range p.found {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if issuersExpireFirst(f.certificate, all) {
+		if known.expireFirst(f.certificate) {
 			f.entry.Flaws = append(f.entry.Flaws, Flaw{f.key, ProblemIssuerExpiresFirst})
 		}
 	}

@@ -20,7 +20,7 @@ import (
 func DefaultPaths() []string {
 	return []string{
 		"/etc/kubernetes/pki", "/var/lib/kubelet/pki", "/etc/kubeadm",
-		"/var/lib/etcd/cert", "/etc/etcd/pki", "/etc/etcd/ssl",
+		"/var/lib/etcd/cert", "/etc/etcd/pki",
 	}
 }
 
@@ -101,11 +101,12 @@ type filePattern struct {
 func NewFiles(config FilesConfig) (*Files, error) {
 	f := &Files{rootfs: config.Rootfs, log: config.Log, missed: make(map[string]bool)}
 	for _, list := range []struct {
+		what            string
 		source          Source
 		given, defaults []string
 	}{
-		{SourceFile, config.Paths, DefaultPaths()},
-		{SourceKubeconfig, config.Kubeconfigs, DefaultKubeconfigs()},
+		{"path", SourceFile, config.Paths, DefaultPaths()},
+		{"kubeconfig", SourceKubeconfig, config.Kubeconfigs, DefaultKubeconfigs()},
 	} {
 		patterns := list.given
 		if len(patterns) == 0 {
@@ -113,7 +114,7 @@ func NewFiles(config FilesConfig) (*Files, error) {
 		}
 		for _, pattern := range patterns {
 			if err := checkPattern(pattern); err != nil {
-				return nil, fmt.Errorf("%s %q: %w", list.source, pattern, err)
+				return nil, fmt.Errorf("%s %q: %w", list.what, pattern, err)
 			}
 			f.patterns = append(f.patterns, filePattern{list.source, path.Clean(pattern), len(list.given) > 0})
 		}
