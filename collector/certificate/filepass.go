@@ -101,14 +101,16 @@ func (p *filePass) take(ctx context.Context, source Source, location string) boo
 	switch {
 	case isAbsent(err):
 		return false
+	case p.exhausted(ctx):
+		p.fail(p.entry(source, location), "", ReasonTooMany)
 	case err != nil:
 		p.fail(p.entry(source, location), "", fileReason(err))
 	case source == SourceKubeconfig:
-		p.kubeconfig(ctx, location)
+		p.kubeconfig(location)
 	case info.IsDir():
 		p.walk(ctx, location, []fs.FileInfo{info})
 	default:
-		p.file(ctx, location)
+		p.file(location)
 	}
 	return true
 }
@@ -150,7 +152,7 @@ func (p *filePass) walkEntry(ctx context.Context, dir string, e fs.DirEntry, cha
 		}
 	case !info.IsDir():
 		if wanted {
-			p.file(ctx, location)
+			p.file(location)
 		}
 	case slices.ContainsFunc(chain, func(above fs.FileInfo) bool { return os.SameFile(above, info) }):
 		p.fail(p.entry(SourceFile, location), "", ReasonLoop)
@@ -162,12 +164,12 @@ func (p *filePass) walkEntry(ctx context.Context, dir string, e fs.DirEntry, cha
 }
 
 // file reads the certificates in one file, and its private key if it has one too.
-func (p *filePass) file(ctx context.Context, location string) {
+func (p *filePass) file(location string) {
 	if p.isKnown(SourceFile, location) {
 		return // by way of another pattern
 	}
 	entry := p.entry(SourceFile, location)
-	content, reason := p.read(ctx, location, maxBundle)
+	content, reason := p.read(location, maxBundle)
 	if reason != "" {
 		p.fail(entry, "", reason)
 		return
@@ -179,9 +181,9 @@ func (p *filePass) file(ctx context.Context, location string) {
 }
 
 // read reads a file, or says why it cannot.
-func (p *filePass) read(ctx context.Context, location string, limit int) ([]byte, Reason) {
-	if p.exhausted(ctx) {
-		return nil, ReasonTooMany
+func (p *filePass) read(location string, limit int) ([]byte, Reason) {
+	if p.bytes < limit {
+		return nil, ReasonTooMany // of the files that kubeconfigs name
 	}
 	content, err := p.root.ReadFile(location, limit)
 	if err != nil {
@@ -227,14 +229,14 @@ func (p *filePass) judgeIssuers(ctx context.Context) error {
 	}
 	known := newIssuers(all)
 	for _, f := range p.found {
-		if err := ctx.Err(); err != nil {
-			return err
+		if ctx.Err() != nil {
+			break
 		}
 		if known.expireFirst(f.certificate) {
 			f.entry.Flaws = append(f.entry.Flaws, Flaw{f.key, ProblemIssuerExpiresFirst})
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 func (p *filePass) isKnown(source Source, location string) bool {

@@ -141,6 +141,15 @@ func (f *Files) Families() []*collector.Family { return families() }
 
 // Collect implements collector.Collector.
 func (f *Files) Collect(ctx context.Context) ([]prometheus.Metric, error) {
+	entries, err := f.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return exposition(entries, SourceFile, SourceKubeconfig), nil
+}
+
+// read reads everything once.
+func (f *Files) read(ctx context.Context) ([]Entry, error) {
 	root, err := hostfs.OpenRoot(f.rootfs)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", collector.ErrUnavailable, err)
@@ -150,16 +159,13 @@ func (f *Files) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	for _, pattern := range f.patterns {
 		f.look(ctx, p, pattern)
 	}
-	if err := ctx.Err(); err != nil {
+	if err := p.judgeIssuers(ctx); err != nil {
 		return nil, err
 	}
 	if len(p.entries) == 0 {
 		return nil, fmt.Errorf("none of the paths exists: %w", collector.ErrNotApplicable)
 	}
-	if err := p.judgeIssuers(ctx); err != nil {
-		return nil, err
-	}
-	return exposition(p.list(), SourceFile, SourceKubeconfig), nil
+	return p.list(), nil
 }
 
 // look reads what is at one pattern. A path that the user has written out must exist;

@@ -2,7 +2,6 @@ package certificate
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"path"
 
@@ -84,12 +83,12 @@ func parseKubeconfig(text []byte) ([]kubeconfigField, Reason) {
 }
 
 // kubeconfig reads the certificates in a kubeconfig and those that it names.
-func (p *filePass) kubeconfig(ctx context.Context, location string) {
+func (p *filePass) kubeconfig(location string) {
 	if p.isKnown(SourceKubeconfig, location) {
 		return
 	}
 	entry := p.entry(SourceKubeconfig, location)
-	text, reason := p.read(ctx, location, maxKubeconfig)
+	text, reason := p.read(location, maxKubeconfig)
 	if reason != "" {
 		p.fail(entry, "", reason)
 		return
@@ -99,13 +98,13 @@ func (p *filePass) kubeconfig(ctx context.Context, location string) {
 		p.fail(entry, "", reason)
 	}
 	for _, field := range fields {
-		p.kubeconfigField(ctx, entry, location, field)
+		p.kubeconfigField(entry, location, field)
 	}
 }
 
 // kubeconfigField reads one certificate. Its key is looked at where the kubeconfig has
 // it, or the file of the certificate; a file that holds just a key is never opened.
-func (p *filePass) kubeconfigField(ctx context.Context, entry *Entry, location string, field kubeconfigField) {
+func (p *filePass) kubeconfigField(entry *Entry, location string, field kubeconfigField) {
 	var bundle []byte
 	var reason Reason
 	class := fileClass(location)
@@ -115,7 +114,7 @@ func (p *filePass) kubeconfigField(ctx context.Context, entry *Entry, location s
 	case field.file != "":
 		file := kubeconfigPath(location, field.file)
 		class = fileClass(file)
-		bundle, reason = p.read(ctx, file, maxBundle)
+		bundle, reason = p.read(file, maxBundle)
 	default:
 		return
 	}
