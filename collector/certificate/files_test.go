@@ -483,6 +483,26 @@ func TestGivenPathsMustExist(t *testing.T) {
 	}
 }
 
+func TestFileClass(t *testing.T) {
+	t.Parallel()
+	for location, want := range map[string]Class{
+		"/var/lib/kubelet/pki/kubelet-client-current.pem":     ClassAutomatic,
+		"/data/kubelet/pki/kubelet-client-current.pem":        ClassAutomatic,
+		"/var/lib/kubelet/pki/kubelet-server-current.pem":     ClassAutomatic,
+		"/var/lib/kubelet/pki/kubelet-client.crt":             ClassAutomatic,
+		"/var/lib/kubelet/pki/kubelet.crt":                    ClassHarmless,
+		"/etc/kubernetes/pki/kubelet.crt":                     ClassManual,
+		"/var/lib/kubelet/pki/kubelet.crt.pem":                ClassManual,
+		"/etc/kubernetes/pki/apiserver-kubelet-client.crt":    ClassManual,
+		"/var/lib/kubelet/pki/kubelet-client-current.pem.old": ClassManual,
+		"/etc/kubernetes/kubelet.conf":                        ClassManual,
+	} {
+		if got := fileClass(location); got != want {
+			t.Errorf("%s: %s", location, got)
+		}
+	}
+}
+
 func TestNewFilesRefuses(t *testing.T) {
 	t.Parallel()
 	for pattern, want := range map[string]string{

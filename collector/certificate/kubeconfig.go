@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// maxKubeconfig bounds a kubeconfig, in bytes. One with certificates has 6 KiB.
-	maxKubeconfig = 256 << 10
+	// maxKubeconfig bounds a kubeconfig, in bytes. One with one cluster has 6 KiB. The worst
+	// that YAML can do with this takes half a second.
+	maxKubeconfig = 128 << 10
 	// maxKubeconfigFields bounds users and clusters together: by an alias of YAML, each
 	// can be as large as the file.
 	maxKubeconfigFields = 100
