@@ -490,20 +490,20 @@ func TestKeyInTheFile(t *testing.T) {
 	const location = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 	for name, file := range map[string]struct {
 		content []byte
-		want    string
+		want    []string
 	}{
-		"its own":   {join(c.pem(), c.keyPEM(t)), ""},
-		"before it": {join(c.keyPEM(t), c.pem()), ""},
-		"another":   {join(c.pem(), other.keyPEM(t)), `problem="key_mismatch"`},
-		"encrypted": {join(c.pem(), pemBlock("ENCRYPTED PRIVATE KEY", []byte{1})), `reason="key"`},
-		"truncated": {join(c.pem(), c.keyPEM(t)[:80]), `reason="pem"`},
+		"its own":   {join(c.pem(), c.keyPEM(t)), nil},
+		"before it": {join(c.keyPEM(t), c.pem()), nil},
+		"another":   {join(c.pem(), other.keyPEM(t)), []string{`problem="key_mismatch"`}},
+		"encrypted": {join(c.pem(), pemBlock("ENCRYPTED PRIVATE KEY", []byte{1})), []string{`reason="key"`}},
+		"truncated": {join(c.pem(), c.keyPEM(t)[:80]), []string{`reason="key"`, `reason="pem"`}},
 	} {
 		h := newHost(t)
 		h.write("/data/generation.pem", file.content)
 		h.link("/data/generation.pem", location)
 		var want []string
-		if file.want != "" {
-			want = []string{`key="",location="` + location + `",` + file.want + `,source="file"`}
+		for _, label := range file.want {
+			want = append(want, `key="",location="`+location+`",`+label+`,source="file"`)
 		}
 		got := collect(t, h.files(FilesConfig{}))
 		expect(t, name, wrong(got), want...)
