@@ -197,7 +197,16 @@ func (e *Election) Leading() bool { return e.now() == leading }
 // applicable. Where nobody knows who leads, since the API server does not
 // answer, it fails: what it showed last may still be true.
 func (e *Election) Gate(c collector.Collector) collector.Collector {
-	g := &gate{Collector: c, election: e, wake: make(chan struct{}, 1)}
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1)})
+}
+
+// GateLeaderless is Gate for a collector that also acts where nobody knows who
+// leads: it can tell why the API server does not answer.
+func (e *Election) GateLeaderless(c collector.Collector) collector.Collector {
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1), leaderless: true})
+}
+
+func (e *Election) add(g *gate) collector.Collector {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gates = append(e.gates, g)
@@ -208,6 +217,8 @@ type gate struct {
 	collector.Collector
 	election *Election
 	wake     chan struct{}
+	// leaderless: it acts also where nobody knows who leads.
+	leaderless bool
 }
 
 // Wake implements collector.Waker: a new leader does not wait for an interval.
@@ -220,10 +231,10 @@ func (g *gate) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	case <-g.election.asked:
 	case <-ctx.Done():
 	}
-	switch g.election.now() {
-	case leading:
+	switch s := g.election.now(); {
+	case s == leading, s == unknown && g.leaderless:
 		return g.Collector.Collect(ctx)
-	case standby:
+	case s == standby:
 		return nil, fmt.Errorf("this replica does not lead: %w", collector.ErrNotApplicable)
 	default:
 		return nil, fmt.Errorf("who leads: %w", collector.ErrUnavailable)
