@@ -393,6 +393,38 @@ func TestBundlesFail(t *testing.T) {
 	}
 }
 
+// TestBundlesFailOnAnyPage: whichever page fails, nothing of the kind is returned.
+func TestBundlesFailOnAnyPage(t *testing.T) {
+	t.Parallel()
+	for _, kind := range bundleKinds() {
+		for pages := 1; pages <= 4; pages++ {
+			for failing := 1; failing <= pages+1; failing++ {
+				s := newBundleServer()
+				for i := range pages * kind.limit {
+					object := bundleHook(strconv.Itoa(i), `{"url":"https://a"}`)
+					switch kind.source {
+					case SourceAPIService:
+						object = bundleAPIService(strconv.Itoa(i), `{"service":`+bundleReference+`}`)
+					case SourceCRD:
+						object = bundleConversion(strconv.Itoa(i), `{"url":"https://a"}`)
+					}
+					s.objects[kind.path] = append(s.objects[kind.path], object)
+				}
+				s.answer = func(w http.ResponseWriter, _ string, number int) bool {
+					if number == failing {
+						bundleRefuse(w, http.StatusGone, metav1.StatusReasonExpired)
+					}
+					return number == failing
+				}
+				clients, err := kind.list(t.Context(), s.client(t))
+				if want := map[bool]int{true: 0, false: pages * kind.limit}[failing <= pages]; len(clients) != want || (err == nil) != (failing > pages) {
+					t.Errorf("%s, page %d of %d: %d clients, %v", kind.path, failing, pages, len(clients), err)
+				}
+			}
+		}
+	}
+}
+
 // TestBundlesGrow has a CustomResourceDefinition with all that the API server lets it
 // have beside what is of use.
 func TestBundlesGrow(t *testing.T) {
@@ -610,4 +642,25 @@ func (bundleEntriesOnly) Families() []*collector.Family { return families() }
 
 func (e bundleEntriesOnly) Collect(context.Context) ([]prometheus.Metric, error) {
 	return exposition(e), nil
+}
+
+// BenchmarkBundleCRDs reads 200 CustomResourceDefinitions of 300 KiB, as a large
+// cluster has them.
+func BenchmarkBundleCRDs(b *testing.B) {
+	properties := strings.Repeat(`"field":{"type":"string","description":"Tells what the field of this name is for."},`, 3600)
+	var objects []string
+	for i := range 10 {
+		objects = append(objects, fmt.Sprintf(
+			`{"metadata":{"name":"n-%d"},"spec":{"versions":[{"schema":{"properties":{%s"last":{}}}}],"conversion":{"strategy":"None"}}}`, i, properties))
+	}
+	page := bundleList("", objects...)
+	b.SetBytes(int64(20 * len(page)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 20 {
+			if _, err := bundleReadPage(strings.NewReader(page), func(*bundleObject) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }

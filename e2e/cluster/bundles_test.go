@@ -358,7 +358,7 @@ func TestEndpoints(t *testing.T) {
 	c.Put(t, dedicated)
 	s.shows(info("manual"))
 
-	t.Log("the API server has a new certificate of the same CA, and then one of another")
+	t.Log("the API server has a certificate of another CA")
 	hosts := []string{cluster.APIAddress, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", eip}
 	other := newAuthority(t, "other-ca")
 	c.SetAPICertificate(t, newServer(t, other, pki.Template{CommonName: "kube-apiserver", Hosts: hosts}))
