@@ -23,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"ack-exporter/collector"
+	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/coredns"
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/kubeproxy"
@@ -45,6 +46,8 @@ const (
 	targetsKey = "targets.json"
 	// askedAtOnce is how many questions to CoreDNS are under way at once.
 	askedAtOnce = 64
+	// handshakesAtOnce is how many TLS handshakes are under way at once.
+	handshakesAtOnce = 8
 )
 
 // clusterCommand is the role that watches the cluster, once.
@@ -59,10 +62,71 @@ type clusterCommand struct {
 
 	corednsTimeout time.Duration
 	corednsName    string
+
+	bundles   bundlesFlags
+	endpoints endpointsFlags
+}
+
+// bundlesFlags are the flags of the collector certificate_bundles.
+type bundlesFlags struct {
+	*collectorFlags
+	timeout   time.Duration
+	probeURLs bool
+}
+
+func (f *bundlesFlags) add(cmd *kingpin.CmdClause) {
+	const name = "certificate_bundles"
+	f.collectorFlags = addBackgroundCollector(cmd, name, "caBundles of webhooks, API services and CRDs, and the certificates that these verify", "5m")
+	cmd.Flag("collector."+name+".timeout", "Longest wait for a TLS handshake.").Default("2s").DurationVar(&f.timeout)
+	cmd.Flag("collector."+name+".probe-urls", "Call webhooks that are named by a URL too. They can be outside the cluster.").BoolVar(&f.probeURLs)
+}
+
+func (f *bundlesFlags) collector(clients *kube.Clients, stores *clusterStores) (collector.Collector, error) {
+	c, err := certificate.NewBundles(certificate.BundlesConfig{
+		Client: clients.Core, Services: stores.services, ProbeURLs: f.probeURLs,
+		Prober: certificate.EndpointProber{Timeout: f.timeout, Concurrency: handshakesAtOnce},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
+}
+
+// endpointsFlags are the flags of the collector certificate_endpoints.
+type endpointsFlags struct {
+	*collectorFlags
+	timeout        time.Duration
+	names, targets []string
+}
+
+func (f *endpointsFlags) add(cmd *kingpin.CmdClause) {
+	const name = "certificate_endpoints"
+	f.collectorFlags = addBackgroundCollector(cmd, name, "certificates that the API server and other TLS servers present", "1m")
+	cmd.Flag("collector."+name+".timeout", "Longest wait for a TLS handshake.").Default("2s").DurationVar(&f.timeout)
+	cmd.Flag("collector."+name+".api-server-name", "Further name or IP address by which clients call the API server; may be repeated.").StringsVar(&f.names)
+	cmd.Flag("collector."+name+".target", "Further TLS server, as host:port or host:port#servername; may be repeated.").StringsVar(&f.targets)
+}
+
+func (f *endpointsFlags) collector(config *rest.Config, stores *clusterStores) (collector.Collector, error) {
+	targets, err := certificate.ParseTargets(f.targets)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s.target: %w", f.name, err)
+	}
+	if err := certificate.CheckNames(f.names); err != nil {
+		return nil, fmt.Errorf("--collector.%s.api-server-name: %w", f.name, err)
+	}
+	c, err := certificate.NewEndpoints(certificate.EndpointsConfig{
+		API: config, Names: f.names, Targets: targets, Nodes: stores.nodes, Services: stores.services,
+		Prober: certificate.EndpointProber{Timeout: f.timeout, Concurrency: handshakesAtOnce},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
 }
 
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
-	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy.")
+	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
 	c := &clusterCommand{}
 	cmd.Flag("kubeconfig", "How to reach the API server; default: the service account of the pod.").StringVar(&c.kubeconfig)
 	cmd.Flag("namespace", "Namespace of the lease and of the ConfigMap for the DNS probes; default: that of the pod.").StringVar(&c.namespace)
@@ -76,6 +140,8 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.kubeproxy = addBackgroundCollector(cmd, "kubeproxy", "configuration of kube-proxy as written", "15s")
 	c.nodelocaldns = addBackgroundCollector(cmd, "nodelocaldns", "coverage and set-up of NodeLocal DNSCache", "15s")
 	c.nodelocaldnsPods = addBackgroundCollector(cmd, "nodelocaldns_pods", "pods that use NodeLocal DNSCache, in namespaces that ask for it", "10m")
+	c.bundles.add(cmd)
+	c.endpoints.add(cmd)
 	return c
 }
 
@@ -151,27 +217,40 @@ func (s *clusterStores) dnsTargets() (string, error) {
 }
 
 // specs makes the collectors that are switched on. Each acts on the leader only.
-func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores *clusterStores, clients *kube.Clients) ([]collector.Spec, error) {
+func (c *clusterCommand) specs(
+	log *slog.Logger, election *kube.Election, config *rest.Config, stores *clusterStores, clients *kube.Clients,
+) ([]collector.Spec, error) {
 	prober, err := coredns.NewProber(coredns.ProberConfig{
 		Timeout: c.corednsTimeout, Concurrency: askedAtOnce, Name: c.corednsName, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--collector.coredns: %w", err)
 	}
+	bundles, err := c.bundles.collector(clients, stores)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := c.endpoints.collector(config, stores)
+	if err != nil {
+		return nil, err
+	}
 	specs := []collector.Spec{{Name: "leader", Collector: leader{election}, Timeout: time.Second}}
 	for _, choice := range []struct {
 		flags     *collectorFlags
 		collector collector.Collector
 	}{
-		{c.coredns, coredns.New(coredns.Config{Sources: stores.coreDNS, Prober: prober})},
-		{c.kubeproxy, kubeproxy.New(log, stores.kubeProxy)},
-		{c.nodelocaldns, nodelocaldns.New(stores.nodeLocalCache)},
-		{c.nodelocaldnsPods, nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core))},
+		{c.coredns, election.Gate(coredns.New(coredns.Config{Sources: stores.coreDNS, Prober: prober}))},
+		{c.kubeproxy, election.Gate(kubeproxy.New(log, stores.kubeProxy))},
+		{c.nodelocaldns, election.Gate(nodelocaldns.New(stores.nodeLocalCache))},
+		{c.nodelocaldnsPods, election.Gate(nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core)))},
+		{c.bundles.collectorFlags, election.Gate(bundles)},
+		// Its certificate can be why the API server says nothing of the leader.
+		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
 	} {
 		if !choice.flags.enabled {
 			continue
 		}
-		spec, err := choice.flags.spec(election.Gate(choice.collector), 0)
+		spec, err := choice.flags.spec(choice.collector, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -183,11 +262,12 @@ func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores
 
 // offlineSpecs are the collectors without an API server, for what they could expose.
 func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error) {
-	clients, err := kube.NewClients(&rest.Config{})
+	config := &rest.Config{}
+	clients, err := kube.NewClients(config)
 	if err != nil {
 		return nil, err
 	}
-	return c.specs(log, kube.NewSole(log), newClusterStores(clients), clients)
+	return c.specs(log, kube.NewSole(log), config, newClusterStores(clients), clients)
 }
 
 // run serves until ctx ends.
@@ -213,7 +293,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
 	stores := newClusterStores(clients)
-	specs, err := c.specs(log, election, stores, clients)
+	specs, err := c.specs(log, election, config, stores, clients)
 	if err != nil {
 		return err
 	}

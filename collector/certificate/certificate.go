@@ -25,6 +25,7 @@ const (
 	SourceAPIService   Source = "apiservice" // its name
 	SourceCRD          Source = "crd"        // its name
 	SourceEndpoint     Source = "endpoint"   // host:port
+	SourceBackend      Source = "backend"    // host:port at which the API server calls a webhook or an API service
 	SourceLoadBalancer Source = "slb"        // the id of the load balancer and the port of the listener
 )
 
@@ -138,7 +139,7 @@ var (
 		"1 where something that should hold a certificate cannot be read, by reason. Absent where everything can.",
 		"source", "location", "key", "reason")
 	familyProblem = collector.NewGauge("ack_certificate_problem",
-		"1 where a certificate is wrong in another way than by its dates. key_mismatch: the private key beside it is that of another certificate. issuer_expires_first: it outlives a certificate that it needs. untrusted: its clients are told to trust another issuer. name_missing: it does not cover the name of the key, by which clients call.",
+		"1 where a certificate is wrong in another way than by its dates. key_mismatch: the private key beside it is that of another certificate. issuer_expires_first: it outlives a certificate that it needs. untrusted: its clients are told to trust another issuer. name_missing: it does not cover a name by which clients call: that of the key, or that of the Service behind the webhook of the key.",
 		"source", "location", "key", "problem")
 	familyLocations = collector.NewGauge("ack_certificate_locations",
 		"Locations at which at least one certificate was read.",

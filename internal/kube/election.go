@@ -210,7 +210,16 @@ func (e *Election) Leading() bool {
 // knows who leads, since the API server does not answer, it fails: what it showed
 // last may still be true.
 func (e *Election) Gate(c collector.Collector) collector.Collector {
-	g := &gate{Collector: c, election: e, wake: make(chan struct{}, 1)}
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1)})
+}
+
+// GateLeaderless is Gate for a collector that also acts where nobody knows who
+// leads: it can tell why the API server does not answer.
+func (e *Election) GateLeaderless(c collector.Collector) collector.Collector {
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1), leaderless: true})
+}
+
+func (e *Election) add(g *gate) collector.Collector {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gates = append(e.gates, g)
@@ -221,6 +230,8 @@ type gate struct {
 	collector.Collector
 	election *Election
 	wake     chan struct{}
+	// leaderless: it acts also where nobody knows who leads.
+	leaderless bool
 }
 
 // Wake implements collector.Waker: a new leader does not wait for an interval.
@@ -228,12 +239,12 @@ func (g *gate) Wake() <-chan struct{} { return g.wake }
 
 // Collect implements collector.Collector.
 func (g *gate) Collect(ctx context.Context) ([]prometheus.Metric, error) {
-	switch g.await(ctx) {
-	case leading:
+	switch s := g.await(ctx); {
+	case s == leading, s == unknown && g.leaderless:
 		return g.Collector.Collect(ctx)
-	case standby:
+	case s == standby:
 		return nil, fmt.Errorf("this replica does not lead: %w", collector.ErrNotApplicable)
-	case syncing:
+	case s == syncing:
 		return nil, fmt.Errorf("this replica leads, but its watches are not complete yet: %w", collector.ErrUnavailable)
 	default:
 		return nil, fmt.Errorf("who leads: %w", collector.ErrUnavailable)

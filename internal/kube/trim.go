@@ -14,16 +14,33 @@ const (
 	nodeTypeVirtual = "virtual-kubelet"
 )
 
+// The labels of nodes that run the control plane, the newer and the older one.
+const (
+	controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+	masterLabel       = "node-role.kubernetes.io/master"
+)
+
+// IsControlPlane tells whether n runs the control plane. A managed cluster has no
+// such node.
+func IsControlPlane(n *corev1.Node) bool {
+	_, newer := n.Labels[controlPlaneLabel]
+	_, older := n.Labels[masterLabel]
+	return newer || older
+}
+
 // IsVirtual tells whether n is no machine: no DaemonSet and no kube-proxy runs there.
 func IsVirtual(n *corev1.Node) bool { return n.Labels[nodeTypeLabel] == nodeTypeVirtual }
 
 // nodeLabels lists the labels of nodes that anyone uses.
 func nodeLabels() []string {
-	return []string{nodeTypeLabel, corev1.LabelTopologyZone, corev1.LabelFailureDomainBetaZone}
+	return []string{
+		nodeTypeLabel, corev1.LabelTopologyZone, corev1.LabelFailureDomainBetaZone,
+		controlPlaneLabel, masterLabel,
+	}
 }
 
-// TrimNode keeps what the subjects use of a node: its name, the labels for zone
-// and for virtual nodes, whether it takes pods, its CPUs and the kubelet's version.
+// TrimNode keeps what the subjects use of a node: its name, the labels for zone,
+// virtual nodes and the control plane, whether it takes pods, its CPUs and the kubelet's version.
 func TrimNode(n *corev1.Node) {
 	labels := make(map[string]string)
 	for name, value := range n.Labels {

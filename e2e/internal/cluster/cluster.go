@@ -70,6 +70,7 @@ type Cluster struct {
 	// folder has certificates, configurations and the audit log.
 	folder    string
 	authority *pki.Authority
+	serving   *pki.Pair
 	binaries  Binaries
 	options   Options
 

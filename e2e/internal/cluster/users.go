@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -44,6 +45,7 @@ func (c *Cluster) writeCertificates() error {
 	if err != nil {
 		return err
 	}
+	c.serving = api
 	accountsKey, accountsPublic, err := pki.NewKey()
 	if err != nil {
 		return err
@@ -59,6 +61,22 @@ func (c *Cluster) writeCertificates() error {
 			return err
 		}
 	}
+	return nil
+}
+
+// APICertificate is what the API server presents.
+func (c *Cluster) APICertificate() *x509.Certificate { return c.serving.Certificate }
+
+// SetAPICertificate has the API server present another certificate, within seconds.
+// Connections that are open stay so.
+func (c *Cluster) SetAPICertificate(pair *pki.Pair) error {
+	// Until both files fit each other, the API server keeps what it has.
+	for name, data := range map[string][]byte{"api.crt": pair.Chain, "api.key": pair.Key} {
+		if err := os.WriteFile(c.path(name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	c.serving = pair
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/pki"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -72,6 +73,12 @@ func Start(t testing.TB, w *world.World, options cluster.Options) *Cluster {
 	must(t, err)
 	atEnd(t, c)
 	return &Cluster{c}
+}
+
+// SetAPICertificate has the API server present another certificate, within seconds.
+func (c *Cluster) SetAPICertificate(t testing.TB, pair *pki.Pair) {
+	t.Helper()
+	must(t, c.Cluster.SetAPICertificate(pair))
 }
 
 // StartAPI starts the API server again after StopAPI.
