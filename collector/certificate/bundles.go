@@ -174,7 +174,7 @@ func (c bundleClient) backend() bundleBackend {
 			port, _ = strconv.Atoi(u.Port()) // 0 is refused below
 		}
 	}
-	if host == "" || len(host) > bundleMaxName || port < 1 || port > 65535 {
+	if checkEndpointName(host) != nil || port < 1 || port > 65535 {
 		return backend
 	}
 	backend.location = net.JoinHostPort(host, strconv.Itoa(port))

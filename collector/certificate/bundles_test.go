@@ -577,7 +577,7 @@ func TestBundleAddress(t *testing.T) {
 	if want := (endpointAddress{"[fd00::1]:443", bundleServerName}); b.address != want || b.location != bundleServerName+":443" {
 		t.Errorf("%+v", b)
 	}
-	for _, service := range []bundleService{{"a", "b", -1}, {"a", "b", 65536}, {"a", strings.Repeat("b", 600), 0}} {
+	for _, service := range []bundleService{{"a", "b]", 0}, {"a", "b", -1}, {"a", "b", 65536}, {"a", strings.Repeat("b", 600), 0}} {
 		if b := (bundleClient{service: &service}).backend(); b.location != "" {
 			t.Errorf("%+v leads to %+v", service, b)
 		}
