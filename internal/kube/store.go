@@ -8,7 +8,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -64,9 +63,9 @@ func NewStore[T runtime.Object](client rest.Interface, resource string, example 
 func (s *Store[T]) Run(ctx context.Context) {
 	// Where the API server refuses connections, client-go waits minutes between two
 	// attempts: we would be blind for longer than it was away.
-	retry := wait.Backoff{Duration: firstRetry, Factor: 2, Cap: maxRetry, Steps: maxRetrySteps, Jitter: retryJitter}
+	pause := retry()
 	objects := trimmingStore{cache.NewStore(cache.MetaNamespaceKeyFunc, cache.WithTransformer(s.transform)), s.transform}
-	reflector := cache.NewReflectorWithOptions(s.listWatch(), s.example, objects, cache.ReflectorOptions{Backoff: &retry})
+	reflector := cache.NewReflectorWithOptions(s.listWatch(), s.example, objects, cache.ReflectorOptions{Backoff: &pause})
 	s.set(objects, func() bool { return reflector.LastSyncResourceVersion() != "" })
 	defer s.set(nil, nil)
 	// It can sleep through the end of ctx, for maxRetry or so. Nobody waits for that.
