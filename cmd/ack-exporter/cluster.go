@@ -18,10 +18,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 
 	"ack-exporter/collector"
+	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/coredns"
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/kubeproxy"
@@ -50,14 +52,14 @@ type clusterCommand struct {
 	leaseName      string
 	targetsName    string
 
-	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods *collectorFlags
+	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods, certificateSecrets *collectorFlags
 
 	corednsTimeout time.Duration
 	corednsName    string
 }
 
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
-	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy.")
+	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
 	c := &clusterCommand{}
 	cmd.Flag("kubeconfig", "How to reach the API server; default: the service account of the pod.").StringVar(&c.kubeconfig)
 	cmd.Flag("namespace", "Namespace of the lease and of the ConfigMap for the DNS probes; default: that of the pod.").StringVar(&c.namespace)
@@ -71,6 +73,7 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.kubeproxy = addBackgroundCollector(cmd, "kubeproxy", "configuration of kube-proxy as written", "15s")
 	c.nodelocaldns = addBackgroundCollector(cmd, "nodelocaldns", "coverage and set-up of NodeLocal DNSCache", "15s")
 	c.nodelocaldnsPods = addBackgroundCollector(cmd, "nodelocaldns_pods", "pods that use NodeLocal DNSCache, in namespaces that ask for it", "10m")
+	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	return c
 }
 
@@ -84,6 +87,8 @@ type clusterStores struct {
 	coreDNS        coredns.Sources
 	kubeProxy      kubeproxy.Sources
 	nodeLocalCache nodelocaldns.Sources
+	secrets        *kube.Feed[*certificate.Secret]
+	ingresses      *kube.Store[*networkingv1.Ingress]
 }
 
 // watch makes a store and lists it among those to run.
@@ -93,7 +98,7 @@ func watch[T runtime.Object](s *clusterStores, client rest.Interface, resource s
 	return store
 }
 
-func newClusterStores(clients *kube.Clients) *clusterStores {
+func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 	core, apps := clients.Core, clients.Apps
 	s := &clusterStores{}
 	s.nodes = watch(s, core, "nodes", &corev1.Node{}, kube.Query{}, kube.TrimNode)
@@ -124,6 +129,12 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
+	}
+	s.secrets = kube.NewFeed(clients.CoreLine, "secrets", certificate.SecretQuery(), certificate.DigestSecret)
+	s.ingresses = kube.NewStore(clients.Networking, "ingresses", &networkingv1.Ingress{}, kube.Query{}, certificate.TrimIngress)
+	// Who does not want Secrets to be read does not want them to be asked for either.
+	if c.certificateSecrets.enabled {
+		s.all = append(s.all, s.secrets, s.ingresses)
 	}
 	return s
 }
@@ -162,6 +173,7 @@ func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores
 		{c.kubeproxy, kubeproxy.New(log, stores.kubeProxy)},
 		{c.nodelocaldns, nodelocaldns.New(stores.nodeLocalCache)},
 		{c.nodelocaldnsPods, nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core))},
+		{c.certificateSecrets, certificate.NewSecrets(stores.secrets, stores.ingresses)},
 	} {
 		if !choice.flags.enabled {
 			continue
@@ -181,7 +193,7 @@ func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error
 	if err != nil {
 		return nil, err
 	}
-	return c.specs(log, kube.NewSole(log), newClusterStores(clients), clients)
+	return c.specs(log, kube.NewSole(log), c.newStores(clients), clients)
 }
 
 // run serves until ctx ends.
@@ -206,7 +218,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		}
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
-	stores := newClusterStores(clients)
+	stores := c.newStores(clients)
 	specs, err := c.specs(log, election, stores, clients)
 	if err != nil {
 		return err

@@ -21,8 +21,8 @@ import (
 
 const (
 	// pageSize is how many objects the API server reads at once for us. We hold one at
-	// a time whatever it is.
-	pageSize = 50
+	// a time whatever it is, and 10,000 are to arrive within seconds at our rate.
+	pageSize = 200
 	// pageTimeout bounds one page, and listTimeout all of them: about as long as the
 	// API server remembers what a token stands for.
 	pageTimeout = 30 * time.Second
@@ -85,6 +85,13 @@ func (f *Feed[T]) Synced() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.objects != nil
+}
+
+// Refused implements Watch.
+func (f *Feed[T]) Refused() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Is(Classify(f.err), collector.ErrForbidden)
 }
 
 // List implements Lister, for what digest has made. It fails until the first list is

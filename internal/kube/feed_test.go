@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -206,14 +207,14 @@ func TestFeedListsPagesAndWatches(t *testing.T) {
 			if r.Path != "/api/v1/secrets" || r.FieldSelector != tlsSecrets || r.Accept != "application/vnd.kubernetes.protobuf" {
 				t.Errorf("request %d: %+v", i, r)
 			}
-			if r.Watch != (i == 3) || !r.Watch && (r.Limit != "50" || r.Version != "" || (r.Continue != "") != (i > 0)) {
+			if r.Watch != (i == 3) || !r.Watch && (r.Limit != strconv.Itoa(pageSize) || r.Version != "" || (r.Continue != "") != (i > 0)) {
 				t.Errorf("request %d: %+v", i, r)
 			}
 			if (r.Remote == requests[0].Remote) != !r.Watch {
 				t.Errorf("request %d has another connection: %+v", i, r)
 			}
 		}
-		if w := requests[3]; w.Version != "102" || w.Bookmarks != "true" || w.Timeout == "" {
+		if w := requests[3]; w.Version != strconv.Itoa(len(secrets)+1) || w.Bookmarks != "true" || w.Timeout == "" {
 			t.Errorf("watch: %+v", w)
 		}
 	})
@@ -420,6 +421,9 @@ func TestFeedRefused(t *testing.T) {
 		api.Drop()
 		pass(t, 10*time.Second)
 		f.fails(collector.ReasonForbidden)
+		if !f.Refused() {
+			t.Error("not refused")
+		}
 		before := len(api.Requests())
 		pass(t, time.Minute)
 		if n := len(api.Requests()) - before; n < 8 || n > 15 {
@@ -428,7 +432,44 @@ func TestFeedRefused(t *testing.T) {
 		refused.Store(false)
 		pass(t, 2*maxRetry)
 		f.has("a/one 1 false")
+		if f.Refused() {
+			t.Error("still refused")
+		}
 	})
+}
+
+// stub is a Watch that is as it is.
+type stub struct{ synced, refused bool }
+
+func (stub) Run(ctx context.Context) { <-ctx.Done() }
+func (s stub) Synced() bool          { return s.synced }
+func (s stub) Refused() bool         { return s.refused }
+
+// TestRunWatchesWaits for what is allowed, and not for longer than its patience.
+func TestRunWatchesWaits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		watches []Watch
+		want    time.Duration
+	}{
+		"complete":     {[]Watch{stub{synced: true}, stub{synced: true}}, 0},
+		"refused":      {[]Watch{stub{synced: true}, stub{refused: true}}, 0},
+		"not complete": {[]Watch{stub{synced: true}, stub{}}, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				began := time.Now()
+				RunWatches(ctx, c.watches, time.Minute, func() {
+					if took := time.Since(began); took != c.want {
+						t.Errorf("up after %s", took)
+					}
+					cancel()
+				})
+			})
+		})
+	}
 }
 
 // TestFeedWatchAnswers has watches answer wrongly, and then rightly.

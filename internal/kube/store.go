@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -137,6 +138,13 @@ func (s *Store[T]) Synced() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects != nil && s.synced()
+}
+
+// Refused implements Watch.
+func (s *Store[T]) Refused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(Classify(s.err), collector.ErrForbidden)
 }
 
 // List implements Lister. It fails until the first list is complete, and while the
