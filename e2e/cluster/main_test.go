@@ -127,10 +127,15 @@ func every(interval time.Duration) []string {
 	for _, name := range collectors() {
 		flags = append(flags, fmt.Sprintf("--collector.%s.interval=%s", name, interval))
 	}
-	return append(flags, "--collector.coredns.timeout=500ms")
+	return append(flags, "--collector.coredns.timeout=500ms",
+		fmt.Sprintf("--collector.%s.interval=%s", certificates, interval))
 }
 
-// collectors are those of the cluster role that act on the leader only.
+// certificates is the collector that always applies: a cluster without Secrets has none
+// that is wrong.
+const certificates = "certificate_secrets"
+
+// collectors are the others of the cluster role that act on the leader only.
 func collectors() []string {
 	return []string{"coredns", "kubeproxy", "nodelocaldns", "nodelocaldns_pods"}
 }
