@@ -49,10 +49,10 @@ type secretHelper struct {
 
 func newSecretHelper(t testing.TB, api *kubetest.API, environment ...string) *secretHelper {
 	t.Helper()
-	_, config := secretServer(t, api)
+	config := secretServer(t, api)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSecretsHelper$", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), append(environment,
-		secretHelperHost+"="+config.Host, secretHelperCA+"="+string(config.TLSClientConfig.CAData))...)
+		secretHelperHost+"="+config.Host, secretHelperCA+"="+string(config.CAData))...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

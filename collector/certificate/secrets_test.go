@@ -110,12 +110,12 @@ func secretTLS(namespace, name string, certificate, key, ca []byte) *corev1.Secr
 }
 
 // secretServer is the stand-in of the API server, over TLS.
-func secretServer(t testing.TB, api *kubetest.API) (server *httptest.Server, config *rest.Config) {
+func secretServer(t testing.TB, api *kubetest.API) *rest.Config {
 	t.Helper()
-	server = httptest.NewTLSServer(api)
+	server := httptest.NewTLSServer(api)
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: pemCertificate, Bytes: server.Certificate().Raw})
-	return server, &rest.Config{Host: server.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+	return &rest.Config{Host: server.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
 }
 
 // secretFeed follows an API server until the test ends.
@@ -203,7 +203,7 @@ func TestSecretsGolden(t *testing.T) {
 		secretIngress("other-namespace", "dangling", entry("managed", "own.example")),
 		secretIngress("bad", "unreadable", entry("empty", "own.example")),
 	}
-	_, config := secretServer(t, api)
+	config := secretServer(t, api)
 	got, err := collectortest.Collect(t, NewSecrets(secretFeed(t, config, DigestSecret), ingresses))
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +225,7 @@ func TestSecretsGolden(t *testing.T) {
 // TestSecretsWithoutSecrets: none is no failure, and unknown is one.
 func TestSecretsWithoutSecrets(t *testing.T) {
 	t.Parallel()
-	_, config := secretServer(t, kubetest.New())
+	config := secretServer(t, kubetest.New())
 	got, err := collectortest.Collect(t, NewSecrets(secretFeed(t, config, DigestSecret), secretIngressList{}))
 	if err != nil || !strings.Contains(got, `ack_certificate_locations{source="secret"} 0`) {
 		t.Errorf("%v %s", err, got)

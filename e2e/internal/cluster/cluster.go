@@ -70,6 +70,8 @@ type Cluster struct {
 	// folder has certificates, configurations and the audit log.
 	folder    string
 	authority *pki.Authority
+	// issuer is an authority below it, which signs what Load makes.
+	issuer    *pki.Authority
 	apiBinary string
 	options   Options
 
