@@ -18,7 +18,9 @@ const maxKey = 10 << 10
 // there is no key, it is encrypted, or its kind is unknown here, as SM2 is. No error
 // contains anything of the key.
 func keyMatches(c *x509.Certificate, keyPEM []byte) (bool, error) {
-	public, ok := c.PublicKey.(interface{ Equal(key crypto.PublicKey) bool })
+	public, ok := c.PublicKey.(interface {
+		Equal(key crypto.PublicKey) bool
+	})
 	if !ok {
 		return false, fmt.Errorf("a public key of the kind %s cannot be compared", c.PublicKeyAlgorithm)
 	}
