@@ -18,6 +18,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -58,7 +59,7 @@ type clusterCommand struct {
 	leaseName      string
 	targetsName    string
 
-	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods *collectorFlags
+	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods, certificateSecrets *collectorFlags
 
 	corednsTimeout time.Duration
 	corednsName    string
@@ -140,6 +141,7 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.kubeproxy = addBackgroundCollector(cmd, "kubeproxy", "configuration of kube-proxy as written", "15s")
 	c.nodelocaldns = addBackgroundCollector(cmd, "nodelocaldns", "coverage and set-up of NodeLocal DNSCache", "15s")
 	c.nodelocaldnsPods = addBackgroundCollector(cmd, "nodelocaldns_pods", "pods that use NodeLocal DNSCache, in namespaces that ask for it", "10m")
+	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
 	return c
@@ -155,6 +157,8 @@ type clusterStores struct {
 	coreDNS        coredns.Sources
 	kubeProxy      kubeproxy.Sources
 	nodeLocalCache nodelocaldns.Sources
+	secrets        *kube.Feed[*certificate.Secret]
+	ingresses      *kube.Store[*networkingv1.Ingress]
 }
 
 // watch makes a store and lists it among those to run.
@@ -164,7 +168,7 @@ func watch[T runtime.Object](s *clusterStores, client rest.Interface, resource s
 	return store
 }
 
-func newClusterStores(clients *kube.Clients) *clusterStores {
+func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 	core, apps := clients.Core, clients.Apps
 	s := &clusterStores{}
 	s.nodes = watch(s, core, "nodes", &corev1.Node{}, kube.Query{}, kube.TrimNode)
@@ -195,6 +199,12 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
+	}
+	s.secrets = kube.NewFeed(clients.CoreLine, "secrets", certificate.SecretQuery(), certificate.DigestSecret)
+	s.ingresses = kube.NewStore(clients.Networking, "ingresses", &networkingv1.Ingress{}, kube.Query{}, certificate.TrimIngress)
+	// Who does not want Secrets to be read does not want them to be asked for either.
+	if c.certificateSecrets.enabled {
+		s.all = append(s.all, s.secrets, s.ingresses)
 	}
 	return s
 }
@@ -243,6 +253,7 @@ func (c *clusterCommand) specs(
 		{c.kubeproxy, election.Gate(kubeproxy.New(log, stores.kubeProxy))},
 		{c.nodelocaldns, election.Gate(nodelocaldns.New(stores.nodeLocalCache))},
 		{c.nodelocaldnsPods, election.Gate(nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core)))},
+		{c.certificateSecrets, election.Gate(certificate.NewSecrets(stores.secrets, stores.ingresses))},
 		{c.bundles.collectorFlags, election.Gate(bundles)},
 		// Its certificate can be why the API server says nothing of the leader.
 		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
@@ -267,7 +278,7 @@ func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error
 	if err != nil {
 		return nil, err
 	}
-	return c.specs(log, kube.NewSole(log), config, newClusterStores(clients), clients)
+	return c.specs(log, kube.NewSole(log), config, c.newStores(clients), clients)
 }
 
 // run serves until ctx ends.
@@ -292,7 +303,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		}
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
-	stores := newClusterStores(clients)
+	stores := c.newStores(clients)
 	specs, err := c.specs(log, election, config, stores, clients)
 	if err != nil {
 		return err

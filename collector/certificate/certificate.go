@@ -21,6 +21,7 @@ const (
 	SourceFile         Source = "file"       // the path on the host
 	SourceKubeconfig   Source = "kubeconfig" // the path on the host
 	SourceSecret       Source = "secret"     // namespace/name
+	SourceIngress      Source = "ingress"    // namespace/name
 	SourceWebhook      Source = "webhook"    // kind/name of the webhook configuration
 	SourceAPIService   Source = "apiservice" // its name
 	SourceCRD          Source = "crd"        // its name
@@ -65,7 +66,7 @@ const (
 	ReasonKey           Reason = "key"            // a private key that cannot be understood
 	ReasonKubeconfig    Reason = "kubeconfig"     // not a kubeconfig
 	ReasonPermission    Reason = "permission"
-	ReasonVanished      Reason = "vanished"    // listed, and gone when it was read; or a dangling link
+	ReasonVanished      Reason = "vanished"    // listed, and gone when it was read; or a dangling link or name
 	ReasonNotRegular    Reason = "not_regular" // a FIFO, a socket or a device
 	ReasonLoop          Reason = "loop"        // symbolic links in a circle
 	ReasonRead          Reason = "read"        // every other error of the file system

@@ -347,13 +347,11 @@ func TestEndpoints(t *testing.T) {
 			"serial", served.SerialNumber.Text(16), "issuer", served.Issuer.CommonName, "role", "leaf", "class", class)
 	}
 	s.shows(is(succeeds, "certificate_endpoints"), notAfter(), info("automatic"), locations("endpoint", 2),
-		// The certificate of the tests lacks the short names.
-		problem("endpoint", api, "kubernetes", "name_missing"), problem("endpoint", api, "kubernetes.default", "name_missing"),
 		problem("endpoint", api, eip, "name_missing"),
 		expires("endpoint", target, "registry.example", pair), expires("endpoint", target, "", pair),
 		problem("endpoint", target, backendAddress, "name_missing"),
 		has(1, "ack_certificate_errors", "source", "endpoint", "location", backendAddress+":444", "key", "", "reason", "unreachable"),
-		problems(4))
+		problems(2))
 	dedicated := cluster.Node(1)
 	dedicated.Labels["node-role.kubernetes.io/control-plane"] = ""
 	c.Put(t, dedicated)

@@ -125,12 +125,16 @@ func (r *replica) output(t testing.TB) string {
 // every has the collectors refresh in this interval.
 func every(interval time.Duration) []string {
 	var flags []string
-	for _, name := range append(collectors(), "certificate_bundles", "certificate_endpoints") {
+	for _, name := range append(collectors(), certificates, "certificate_bundles", "certificate_endpoints") {
 		flags = append(flags, fmt.Sprintf("--collector.%s.interval=%s", name, interval))
 	}
 	return append(flags, "--collector.coredns.timeout=500ms",
 		"--collector.certificate_bundles.timeout=500ms", "--collector.certificate_endpoints.timeout=500ms")
 }
+
+// certificates is the collector that always applies: a cluster without Secrets has none
+// that is wrong.
+const certificates = "certificate_secrets"
 
 // collectors are those of the cluster role that act on the leader only, and look at
 // CoreDNS, NodeLocal DNSCache and kube-proxy.

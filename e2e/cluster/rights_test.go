@@ -125,12 +125,15 @@ func judge(q cluster.Request, rights []right, used map[right]bool) error {
 	return nil
 }
 
+// tlsSecrets selects the Secrets that may be asked for.
+const tlsSecrets = "type=kubernetes.io/tls"
+
 // watches is what is watched, and by which selectors.
 func watches() []string {
 	in := func(resource, selector string) string { return system + " " + resource + " " + selector }
 	named := func(resource, name string) string { return in(resource, "metadata.name="+name) }
 	list := []string{
-		" nodes ", " services ",
+		" nodes ", " services ", " ingresses ", " secrets " + tlsSecrets,
 		" namespaces node-local-dns-injection=enabled",
 		" mutatingwebhookconfigurations metadata.name=" + controllerName,
 		in("pods", "k8s-app=kube-dns"),
@@ -153,6 +156,8 @@ func requireSelectors(t testing.TB, c *clustertest.Cluster) {
 		switch {
 		case q.Verb == "watch":
 			watched[strings.Join([]string{q.Namespace, q.Resource, q.LabelSelector + q.FieldSelector}, " ")] = true
+		case q.Resource == "secrets" && (q.FieldSelector != tlsSecrets || q.Query.Get("limit") == ""):
+			t.Errorf("Secrets are asked for by %s", q)
 		case q.Verb == "list" && q.Resource == "pods" && q.LabelSelector == "":
 			if q.Query.Get("limit") == "" || !strings.Contains(q.FieldSelector, "status.phase!=") {
 				t.Errorf("pods are listed at once: %s", q)

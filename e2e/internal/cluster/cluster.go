@@ -71,8 +71,10 @@ type Cluster struct {
 	folder    string
 	authority *pki.Authority
 	serving   *pki.Pair
-	binaries  Binaries
-	options   Options
+	// issuer is an authority below it, which signs what Load makes.
+	issuer   *pki.Authority
+	binaries Binaries
+	options  Options
 
 	etcd, api *process.Process
 

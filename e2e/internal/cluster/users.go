@@ -40,7 +40,10 @@ func (c *Cluster) writeCertificates() error {
 	}
 	api, err := c.authority.Server(pki.Template{
 		CommonName: "kube-apiserver",
-		Hosts:      []string{APIAddress, controlPlaneAddress, "127.0.0.1", "localhost", "kubernetes.default.svc", "kubernetes.default.svc." + Domain},
+		Hosts: []string{
+			APIAddress, controlPlaneAddress, "127.0.0.1", "localhost",
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + Domain,
+		},
 	})
 	if err != nil {
 		return err
