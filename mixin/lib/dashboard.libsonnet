@@ -36,6 +36,18 @@ local query = import 'query.libsonnet';
       local grown(growth, metric, window, matchers, extra) =
         'max by (%s) (%s(%s[%s]))' % [join([config.clusterLabel] + extra), growth, q.select(metric, selectedAnd(matchers)), window],
 
+      // What is told of certificates, of a node where they lie on one and else of the cluster, by these labels.
+      // all: those that the metric has besides source, location and key.
+      certificates(metric, all, matchers='', by=[])::
+        local told(place) = self.gauge(metric, join([place, matchers]), ['source', 'location', 'key'] + all);
+        local labels = ['source', 'location', 'key'] + by;
+        '(max by (%s) (%s) or max by (%s) (%s))' % [
+          q.labels(labels),
+          told(q.ofNodes),
+          join([config.clusterLabel] + labels),
+          told(q.ofNoNode),
+        ],
+
       // Counters of CoreDNS itself, and of its containers: growth a second.
       coredns(metric, matchers='', by=[])::
         'sum by (%s) (rate(%s{%s}[$__rate_interval]))' % [
@@ -68,7 +80,7 @@ local query = import 'query.libsonnet';
       ],
 
       // Since when each alert is active, in milliseconds.
-      alertsSince:: '1000 * max by (severity, alertname, %s, collector, event) (ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s})' % [
+      alertsSince:: '1000 * max by (severity, alertname, %s, collector, event, location) (ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s})' % [
         q.labels(),
         join(['alertname=~"ACK.+"', selected]),
         join([firing, selected]),
@@ -145,6 +157,7 @@ local query = import 'query.libsonnet';
     openNode:: self.linkFromRow('Open this node', 'ack-exporter-node'),
     openConntrack:: self.linkFromRow('Open its connection tracking', 'ack-exporter-conntrack-ipvs'),
     openDNS:: self.linkFromRow('Open its DNS', 'ack-exporter-dns'),
+    openCertificates:: self.linkFromRow('Open the certificates', 'ack-exporter-certificates'),
     // From a bar or a line that is about a node.
     linkFromSeries(title, uid):: { fieldConfig+: { defaults+: { links: [link(title, uid, '${__field.labels.%s}' % config.nodeLabel)] } } },
 
@@ -330,6 +343,7 @@ local query = import 'query.libsonnet';
         // Most alerts are about neither.
         self.column('collector', 'Collector') + self.property('noValue', ''),
         self.column('event', 'Event') + self.property('noValue', ''),
+        self.column('location', 'Certificate') + self.property('noValue', ''),
         self.value('A', 'Active', 'dateTimeFromNow') + self.property('custom.width', 130),
       ],
       [['Severity', false], ['Active', false]],
