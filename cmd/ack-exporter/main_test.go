@@ -87,6 +87,8 @@ func TestBadInputIsOneLineAndStatus1(t *testing.T) {
 		{[]string{"node", "--collector.conntrack_table.max-entries=-1"}, "-1"},
 		{[]string{"node", "--collector.scrape-timeout=0s", free}, "--collector.scrape-timeout: 0s is not positive"},
 		{[]string{"node", "--collector.sysctl.nodeport-range=30000", free}, "--collector.sysctl.nodeport-range"},
+		{[]string{"node", "--collector.certificate_files.path=pki/*.crt", free}, `--collector.certificate_files: path \"pki/*.crt\": not an absolute path`},
+		{[]string{"node", "--collector.certificate_files.kubeconfig=/root/**/config", free}, "** is not known"},
 		{[]string{"node", "--path.procfs=/no/such/dir", free}, "--path.procfs: open /no/such/dir: no such file or directory"},
 		{[]string{"node", "--path.sysfs=/dev/null", free}, "--path.sysfs"},
 		{[]string{"node", "--log.level=loud"}, "loud"},

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"ack-exporter/collector"
+	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/conntrack"
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/hostnet"
@@ -26,13 +28,15 @@ type nodeCommand struct {
 
 	procfs, sysfs, rootfs string
 
-	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg, dnsprobe *collectorFlags
+	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg, dnsprobe, certificateFiles *collectorFlags
 
 	tableMaxEntries    uint64
 	ipvsMaxConnections uint64
 	nodePorts          string
 	kmsgPath           string
 	dns                dnsFlags
+	certificatePaths   []string
+	kubeconfigs        []string
 }
 
 // dnsFlags are the flags of the DNS probes.
@@ -111,7 +115,7 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 }
 
 func addNodeCommand(app *kingpin.Application) *nodeCommand {
-	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, kernel parameters, kernel log.")
+	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, kernel parameters, kernel log, DNS, certificates.")
 	n := &nodeCommand{}
 	cmd.Flag("collector.scrape-timeout", "Longest time that a scrape waits for a collector that reads in the scrape.").
 		Default("5s").DurationVar(&n.scrapeTimeout)
@@ -134,6 +138,11 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 	cmd.Flag("collector.kmsg.path", "Device of the kernel log.").Default("/dev/kmsg").StringVar(&n.kmsgPath)
 	n.dnsprobe = addBackgroundCollector(cmd, "dnsprobe", "DNS servers that the pods of this node depend on", "15s")
 	n.dns.add(cmd)
+	n.certificateFiles = addBackgroundCollector(cmd, "certificate_files", "certificates in files of the node and in kubeconfigs", "1m")
+	cmd.Flag("collector.certificate_files.path", "File or folder of the host with certificates, with wildcards; folders are read with all folders below; may be repeated. Default: "+strings.Join(certificate.DefaultPaths(), ", ")+".").
+		StringsVar(&n.certificatePaths)
+	cmd.Flag("collector.certificate_files.kubeconfig", "Kubeconfig of the host, with wildcards; may be repeated. Default: "+strings.Join(certificate.DefaultKubeconfigs(), ", ")+".").
+		StringsVar(&n.kubeconfigs)
 	return n
 }
 
@@ -148,6 +157,12 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	certificates, err := certificate.NewFiles(certificate.FilesConfig{
+		Rootfs: n.rootfs, Paths: n.certificatePaths, Kubeconfigs: n.kubeconfigs, Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.certificate_files: %w", err)
+	}
 	var specs []collector.Spec
 	for _, choice := range []struct {
 		flags     *collectorFlags
@@ -161,6 +176,7 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
 		{n.dnsprobe, dns},
+		{n.certificateFiles, certificates},
 	} {
 		if !choice.flags.enabled {
 			continue
