@@ -108,7 +108,7 @@ local query = import '../lib/query.libsonnet';
 
   prometheusAlerts+:: {
     groups+: [
-      {
+      (if config.certificateInterval == null then {} else { interval: config.certificateInterval }) + {
         name: 'ack-exporter-certificates',
         rules:
           a.steps(
