@@ -94,6 +94,7 @@ var faults = []struct{ name, old, new, want string }{
 	{"label lost", `max by (cluster, node, protocol)`, `max by (cluster, node)`, `no "max by"`},
 	{"rate of a sum", `max by (cluster, node, event) (rate(`, `max by (cluster, node, event) (0 + rate(`, `no "max by"`},
 	{"unknown label of an aggregation", `sum by (event)`, `sum by (events)`, "have no label events"},
+	{"unknown label that is joined", `max by (protocol) (max by (cluster, node, protocol) (ack_ipvs_services{job='ack-exporter', cluster=~'$cluster', node=~'$node'}))`, `max by (protocol) (label_join(max by (cluster, node, protocol) (ack_ipvs_services{job='ack-exporter', cluster=~'$cluster', node=~'$node'}), 'about', '', 'state'))`, "have no label state"},
 	{"labels that do not match", `/ (max by (cluster, node) (ack_conntrack_entries_limit{job='ack-exporter', cluster=~'$cluster', node=~'$node'})`, `/ (max(max by (cluster, node) (ack_conntrack_entries_limit{job='ack-exporter', cluster=~'$cluster', node=~'$node'}))`, "cannot be matched"},
 	{"nothing without a word", `"noValue": "none"`, `"noValue": ""`, "noValue"},
 	{"legend of an unknown label", `{{event}}`, `{{kind}}`, `the legend "{{kind}}" names kind`},

@@ -321,7 +321,14 @@ func (c *check) labelsOfCall(e *parser.Call) labelSet {
 	if e.Func.Name == "histogram_quantile" {
 		delete(result, "le")
 	}
-	if e.Func.Name == "label_replace" {
+	if e.Func.Name == "label_join" {
+		for _, source := range e.Args[3:] {
+			if label, ok := source.(*parser.StringLiteral); ok && !result[label.Val] {
+				c.reportf("%s: its series have no label %s", e, label.Val)
+			}
+		}
+	}
+	if e.Func.Name == "label_replace" || e.Func.Name == "label_join" {
 		if label, ok := e.Args[1].(*parser.StringLiteral); ok {
 			result[label.Val] = true
 		}

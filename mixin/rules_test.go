@@ -125,9 +125,11 @@ func promtools(t *testing.T) []string {
 }
 
 // TestPromtool runs the unit tests of the rules as they are, and in variants
-// that must not make a difference.
+// that must not make a difference. Each test gets the rules that it is about,
+// and wholePack, which is about all of them, also the rule file as it is.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
+	const wholePack = "healthy.yaml"
 	files := promtoolFiles(t)
 	for _, promtool := range promtools(t) {
 		t.Run(filepath.Base(promtool), func(t *testing.T) {
@@ -136,22 +138,25 @@ func TestPromtool(t *testing.T) {
 				t.Parallel()
 				runPromtool(t, promtool, "check", "rules", rulesFile)
 			})
+			t.Run("whole pack", func(t *testing.T) {
+				t.Parallel()
+				runPromtool(t, promtool, "test", "rules", filepath.Join("tests", wholePack))
+			})
 			for name, file := range files {
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					runPromtool(t, promtool, "test", "rules", filepath.Join("tests", name))
-				})
-				t.Run("two pods/"+name, func(t *testing.T) {
-					t.Parallel()
-					runPromtool(t, promtool, "test", "rules", writeVariant(t, file, twoPods))
-				})
-				t.Run("restart/"+name, func(t *testing.T) {
-					t.Parallel()
-					runPromtool(t, promtool, "test", "rules", writeVariant(t, file, restart))
-				})
+				for title, change := range map[string]variant{"as it is": unchanged, "two pods": twoPods, "restart": restart} {
+					t.Run(title+"/"+name, func(t *testing.T) {
+						t.Parallel()
+						testRules(t, promtool, writeVariant(t, file, change))
+					})
+				}
 			}
 		})
 	}
+}
+
+func testRules(t *testing.T, promtool string, paths []string) {
+	t.Helper()
+	runPromtool(t, promtool, append([]string{"test", "rules"}, paths...)...)
 }
 
 func runPromtool(t *testing.T, promtool string, args ...string) {
@@ -202,8 +207,9 @@ func TestVariantsCanFail(t *testing.T) {
 			rule := map[string]string{"alert": "ACKBad", "expr": seeded.expr}
 			writeYAML(t, rules, map[string]any{"groups": []any{map[string]any{"name": "bad", "rules": []any{rule}}}})
 			file := promtoolFile{RuleFiles: []string{rules}, Tests: []promtoolTest{seeded.test}, EvaluationInterval: model.Duration(time.Minute)}
-			runPromtool(t, promtool, "test", "rules", writeVariant(t, file, unchanged))
-			if output, err := promtoolOutput(t, promtool, "test", "rules", writeVariant(t, file, seeded.change)); err == nil {
+			testRules(t, promtool, writeVariant(t, file, unchanged))
+			args := append([]string{"test", "rules"}, writeVariant(t, file, seeded.change)...)
+			if output, err := promtoolOutput(t, promtool, args...); err == nil {
 				t.Errorf("the variant does not see it:\n%s", output)
 			}
 		})
@@ -218,15 +224,14 @@ func unchanged(series labels.Labels, values []parser.SequenceValue, _ promtoolTe
 // variant makes other series of one, that must raise the same alerts.
 type variant func(series labels.Labels, values []parser.SequenceValue, test promtoolTest) []promtoolSeries
 
-// writeVariant writes a variant of a file of tests, and only the groups of rules
-// that it is about, which makes it three times as fast.
-func writeVariant(t *testing.T, file promtoolFile, change variant) string {
+// writeVariant writes a variant of a file of tests: each test as a file of its
+// own, with only the rules that it is about. promtool evaluates all rules at
+// each step, so that most of its time would go to rules that nobody looks at.
+func writeVariant(t *testing.T, file promtoolFile, change variant) []string {
 	t.Helper()
 	dir := t.TempDir()
-	rules := filepath.Join(dir, "rules.yaml")
-	writeYAML(t, rules, map[string][]any{"groups": groupsOf(t, file)})
-	file.RuleFiles = []string{rules}
-	file.Tests = slices.Clone(file.Tests)
+	groups := readGroups(t, file.RuleFiles[0])
+	var paths []string
 	for i, test := range file.Tests {
 		var changed []promtoolSeries
 		for _, series := range test.InputSeries {
@@ -236,46 +241,106 @@ func writeVariant(t *testing.T, file promtoolFile, change variant) string {
 			}
 			changed = append(changed, change(l, values, test)...)
 		}
-		file.Tests[i].InputSeries = changed
+		test.InputSeries = changed
+		rules := filepath.Join(dir, fmt.Sprintf("rules-%d.yaml", i))
+		writeYAML(t, rules, map[string]any{"groups": rulesOf(t, groups, test)})
+		alone := file
+		alone.RuleFiles, alone.Tests = []string{rules}, []promtoolTest{test}
+		path := filepath.Join(dir, fmt.Sprintf("test-%d.yaml", i))
+		writeYAML(t, path, alone)
+		paths = append(paths, path)
 	}
-	path := filepath.Join(dir, "test.yaml")
-	writeYAML(t, path, file)
-	return path
+	return paths
 }
 
-// groupsOf are the recording rules and the groups with the alerts that a file
-// names; a file that names none is about all of them.
-func groupsOf(t *testing.T, file promtoolFile) []any {
+// promtoolGroup is a group of a rule file.
+type promtoolGroup struct {
+	Name  string         `json:"name"`
+	Rules []promtoolRule `json:"rules"`
+}
+
+type promtoolRule struct {
+	Record        string            `json:"record,omitempty"`
+	Alert         string            `json:"alert,omitempty"`
+	Expr          string            `json:"expr"`
+	For           string            `json:"for,omitempty"`
+	KeepFiringFor string            `json:"keep_firing_for,omitempty"`
+	Labels        map[string]string `json:"labels,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
+}
+
+func readGroups(t *testing.T, path string) []promtoolGroup {
 	t.Helper()
-	named := map[string]bool{}
-	for _, test := range file.Tests {
-		for _, a := range test.AlertRuleTests {
-			named[a.Alertname] = true
-		}
-	}
-	content, err := os.ReadFile(file.RuleFiles[0])
+	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var rules struct {
-		Groups []struct {
-			Name  string           `json:"name"`
-			Rules []map[string]any `json:"rules"`
-		} `json:"groups"`
+	var file struct {
+		Groups []promtoolGroup `json:"groups"`
 	}
-	if err := yaml.Unmarshal(content, &rules); err != nil {
+	if err := yaml.UnmarshalStrict(content, &file); err != nil {
 		t.Fatal(err)
 	}
-	var groups []any
-	for _, group := range rules.Groups {
-		if len(named) == 0 || slices.ContainsFunc(group.Rules, func(rule map[string]any) bool {
-			alert, _ := rule["alert"].(string)
-			return alert == "" || named[alert]
-		}) {
-			groups = append(groups, group)
+	return file.Groups
+}
+
+// rulesOf are the rules that a test is about: the alerts that it names or that
+// its expressions select from ALERTS, and the recording rules that these or its
+// expressions read.
+func rulesOf(t *testing.T, groups []promtoolGroup, test promtoolTest) []promtoolGroup {
+	t.Helper()
+	named := map[string]bool{}
+	for _, a := range test.AlertRuleTests {
+		named[a.Alertname] = true
+	}
+	var selected []*parser.VectorSelector
+	var read strings.Builder
+	for _, e := range test.PromQLExprTests {
+		selected = append(selected, selectorsOfAlerts(t, e.Expr)...)
+		read.WriteString(e.Expr + "\n")
+	}
+	isAbout := func(alert string) bool {
+		return named[alert] || slices.ContainsFunc(selected, func(s *parser.VectorSelector) bool {
+			return !slices.ContainsFunc(s.LabelMatchers, func(m *labels.Matcher) bool {
+				return m.Name == "alertname" && !m.Matches(alert)
+			})
+		})
+	}
+	// Backwards: a rule reads only what stands above it, as TestConventions proves.
+	var kept []promtoolGroup
+	for _, group := range slices.Backward(groups) {
+		var rules []promtoolRule
+		for _, rule := range slices.Backward(group.Rules) {
+			if rule.Alert != "" && !isAbout(rule.Alert) || rule.Record != "" && !strings.Contains(read.String(), rule.Record) {
+				continue
+			}
+			rules = append(rules, rule)
+			read.WriteString(rule.Expr + "\n" + strings.Join(slices.Collect(maps.Values(rule.Annotations)), "\n") + "\n")
+		}
+		slices.Reverse(rules)
+		if len(rules) > 0 {
+			kept = append(kept, promtoolGroup{Name: group.Name, Rules: rules})
 		}
 	}
-	return groups
+	slices.Reverse(kept)
+	return kept
+}
+
+// selectorsOfAlerts are the selectors of alerts in an expression.
+func selectorsOfAlerts(t *testing.T, text string) []*parser.VectorSelector {
+	t.Helper()
+	expr, err := promQL().ParseExpr(text)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	var selectors []*parser.VectorSelector
+	parser.Inspect(expr, func(node parser.Node, _ []parser.Node) error {
+		if s, ok := node.(*parser.VectorSelector); ok && strings.HasPrefix(s.Name, "ALERTS") {
+			selectors = append(selectors, s)
+		}
+		return nil
+	})
+	return selectors
 }
 
 func writeYAML(t *testing.T, path string, v any) {
@@ -392,6 +457,53 @@ func describe(series labels.Labels, pod string, values []parser.SequenceValue) p
 		}
 	}
 	return promtoolSeries{Series: b.Labels().String(), Values: strings.Join(words, " ")}
+}
+
+// TestRulesOf shows which rules a test gets.
+func TestRulesOf(t *testing.T) {
+	t.Parallel()
+	groups := []promtoolGroup{
+		{Name: "recording", Rules: []promtoolRule{
+			{Record: "a:deep:ratio", Expr: "ack_a"}, {Record: "a:b:ratio", Expr: "a:deep:ratio / 2"}, {Record: "a:text:ratio"}, {Record: "a:other:ratio"},
+		}},
+		{Name: "alerts", Rules: []promtoolRule{
+			{Alert: "ACKOne", Expr: "a:b:ratio > 1", Labels: map[string]string{"severity": "warning"}},
+			{Alert: "ACKOne", Expr: "a:b:ratio > 2", Annotations: map[string]string{"description": "a:text:ratio"}},
+			{Alert: "ACKTwo", Expr: "a:other:ratio > 1"},
+		}},
+	}
+	alert := func(name string) promtoolTest {
+		return promtoolTest{AlertRuleTests: []promtoolAlertTest{{Alertname: name}}}
+	}
+	expr := func(expr string) promtoolTest { return promtoolTest{PromQLExprTests: []promtoolExprTest{{Expr: expr}}} }
+	all := "recording: a:deep:ratio a:b:ratio a:text:ratio a:other:ratio; alerts: ACKOne ACKOne ACKTwo; "
+	for name, test := range map[string]struct {
+		test promtoolTest
+		want string
+	}{
+		"an alert with all severities, and what it reads": {alert("ACKOne"), "recording: a:deep:ratio a:b:ratio a:text:ratio; alerts: ACKOne ACKOne; "},
+		"another alert":            {alert("ACKTwo"), "recording: a:other:ratio; alerts: ACKTwo; "},
+		"a recording rule":         {expr("round(a:b:ratio, 0.1)"), "recording: a:deep:ratio a:b:ratio; "},
+		"whatever waits":           {expr("count_over_time(ALERTS[9m])"), all},
+		"whatever waits of a name": {expr(`count(ALERTS{alertname=~".*Two"})`), "recording: a:other:ratio; alerts: ACKTwo; "},
+		"since when":               {expr(`ALERTS_FOR_STATE{alertname!="ACKOne"}`), "recording: a:other:ratio; alerts: ACKTwo; "},
+		"neither of the rules":     {expr("ack_a"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got strings.Builder
+			for _, group := range rulesOf(t, groups, test.test) {
+				got.WriteString(group.Name + ":")
+				for _, rule := range group.Rules {
+					got.WriteString(" " + rule.Record + rule.Alert)
+				}
+				got.WriteString("; ")
+			}
+			if got.String() != test.want {
+				t.Errorf("got %q; want %q", got.String(), test.want)
+			}
+		})
+	}
 }
 
 // TestRestart shows what the variant of that name makes of a series.
@@ -825,6 +937,9 @@ func (c *conventions) labels(expr parser.Expr) []string {
 		if inner, ok := child.(parser.Expr); ok {
 			result = append(result, c.labels(inner)...)
 		}
+	}
+	if call, ok := expr.(*parser.Call); ok && call.Func.Name == "histogram_quantile" {
+		result = slices.DeleteFunc(slices.Clone(result), func(label string) bool { return label == "le" })
 	}
 	return result
 }

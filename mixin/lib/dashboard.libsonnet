@@ -79,12 +79,18 @@ local query = import 'query.libsonnet';
         selected,
       ],
 
-      // Since when each alert is active, in milliseconds.
-      alertsSince:: '1000 * max by (severity, alertname, %s, collector, event, location) (ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s})' % [
-        q.labels(),
-        join(['alertname=~"ACK.+"', selected]),
-        join([firing, selected]),
-      ],
+      // Since when each alert is active, in milliseconds. What tells alerts of one name and node apart is the label
+      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate.
+      alertsSince::
+        local since = 'ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s}' % [
+          join(['alertname=~"ACK.+"', selected]),
+          join([firing, selected]),
+        ];
+        '1000 * max by (severity, alertname, %s, about) (label_join(label_join(%s, "certificate", " ", "location", "key", "subject"), "about", "", %s))' % [
+          q.labels(),
+          since,
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'certificate']]),
+        ],
 
       // How many of the series are 0, which stands for no.
       no(expr):: 'sum(%s == bool 0)' % expr,
@@ -329,7 +335,7 @@ local query = import 'query.libsonnet';
     // The table of the alerts that fire.
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
-      meaning + ' The critical ones come first. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.property('custom.width', 90),
@@ -340,10 +346,8 @@ local query = import 'query.libsonnet';
         }]) + self.property('custom.width', 260),
         self.clusterColumn,
         self.nodeColumn(nodeLinks),
-        // Most alerts are about neither.
-        self.column('collector', 'Collector') + self.property('noValue', ''),
-        self.column('event', 'Event') + self.property('noValue', ''),
-        self.column('location', 'Certificate') + self.property('noValue', ''),
+        // Of many alerts a node or a cluster has one only, and nothing to tell it by.
+        self.column('about', 'About') + self.property('noValue', ''),
         self.value('A', 'Active', 'dateTimeFromNow') + self.property('custom.width', 130),
       ],
       [['Severity', false], ['Active', false]],
