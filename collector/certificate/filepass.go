@@ -180,10 +180,14 @@ func (p *filePass) file(location string) {
 	}
 }
 
-// read reads a file, or says why it cannot.
+// read reads a file, or says why it cannot. What a kubeconfig names comes here by a
+// way of its own.
 func (p *filePass) read(location string, limit int) ([]byte, Reason) {
-	if p.bytes < limit {
-		return nil, ReasonTooMany // of the files that kubeconfigs name
+	switch {
+	case matchesAny(keyNames(), path.Base(location)):
+		return nil, ReasonNoCertificate
+	case p.bytes < limit:
+		return nil, ReasonTooMany
 	}
 	content, err := p.root.ReadFile(location, limit)
 	if err != nil {
@@ -195,6 +199,10 @@ func (p *filePass) read(location string, limit int) ([]byte, Reason) {
 
 // add tells of the certificates in a bundle, and returns the first of them.
 func (p *filePass) add(entry *Entry, key string, bundle []byte, class Class) *x509.Certificate {
+	if p.certificates <= 0 {
+		p.fail(entry, key, ReasonTooMany)
+		return nil
+	}
 	certificates, reasons := decode(bundle)
 	for _, reason := range reasons {
 		p.fail(entry, key, reason)

@@ -483,6 +483,34 @@ func TestGivenPathsMustExist(t *testing.T) {
 	}
 }
 
+// TestKeyInTheFile has the kubelet's file, with the key of another certificate too.
+func TestKeyInTheFile(t *testing.T) {
+	t.Parallel()
+	c, other := certify(t, "system:node:a", ecKey(t), nil), certify(t, "other", ecKey(t), nil)
+	const location = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+	for name, file := range map[string]struct {
+		content []byte
+		want    []string
+	}{
+		"its own":   {join(c.pem(), c.keyPEM(t)), nil},
+		"before it": {join(c.keyPEM(t), c.pem()), nil},
+		"another":   {join(c.pem(), other.keyPEM(t)), []string{`problem="key_mismatch"`}},
+		"encrypted": {join(c.pem(), pemBlock("ENCRYPTED PRIVATE KEY", []byte{1})), []string{`reason="key"`}},
+		"truncated": {join(c.pem(), c.keyPEM(t)[:80]), []string{`reason="key"`, `reason="pem"`}},
+	} {
+		h := newHost(t)
+		h.write("/data/generation.pem", file.content)
+		h.link("/data/generation.pem", location)
+		var want []string
+		for _, label := range file.want {
+			want = append(want, `key="",location="`+location+`",`+label+`,source="file"`)
+		}
+		got := collect(t, h.files(FilesConfig{}))
+		expect(t, name, wrong(got), want...)
+		expect(t, name, located(got), location)
+	}
+}
+
 func TestFileClass(t *testing.T) {
 	t.Parallel()
 	for location, want := range map[string]Class{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,6 +100,7 @@ func TestKubeconfigs(t *testing.T) {
 		"one file":              {user("client-certificate: pki/client.pem, client-key: pki/client.pem"), Failure{}, Flaw{}, "client"},
 		"one file, another key": {user("client-certificate: pki/mismatch.pem, client-key: pki/mismatch.pem"), Failure{}, Flaw{field, ProblemKeyMismatch}, "client"},
 		"file and key":          {user("client-certificate: pki/client.pem, client-key-data: " + encode(client.keyPEM(t))), Failure{}, Flaw{}, "client"},
+		"the key's file":        {user("client-certificate: pki/client.key"), Failure{field, ReasonNoCertificate}, Flaw{}, ""},
 		"missing file":          {user("client-certificate: /no/such/file"), Failure{field, ReasonVanished}, Flaw{}, ""},
 		"a folder":              {user("client-certificate: /etc"), Failure{field, ReasonNotRegular}, Flaw{}, ""},
 		"outlives its issuer":   {kubeconfigOf("u", ca, long, long.keyPEM(t)), Failure{}, Flaw{field, ProblemIssuerExpiresFirst}, "ca long"},
@@ -110,6 +112,7 @@ func TestKubeconfigs(t *testing.T) {
 			h := newHost(t)
 			h.write(location, c.text)
 			h.write("/opt/client.pem", client.pem(), client.keyPEM(t))
+			h.write("/opt/client.key", client.pem(), client.keyPEM(t))
 			h.write("/opt/mismatch.pem", client.pem(), ca.keyPEM(t))
 			h.link("/opt", "/etc/kubernetes/pki")
 			f := h.files(FilesConfig{Paths: []string{"/none*"}})
@@ -126,6 +129,24 @@ func TestKubeconfigs(t *testing.T) {
 			expect(t, "flaws", said(entries[0].Flaws), said([]Flaw{c.flaw})...)
 		})
 	}
+}
+
+// TestKubeconfigsAreBounded has one that names the same large bundle for each user.
+func TestKubeconfigsAreBounded(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.write("/bundle.pem", bytes.Repeat(certify(t, "x", edKey(t), nil).pem(), maxCertificates))
+	h.write("/etc/kubernetes/admin.conf", []byte("users: ["+
+		strings.Repeat("{name: u, user: {client-certificate: /bundle.pem}}, ", maxKubeconfigFields)+"]"))
+	entries, err := h.files(FilesConfig{}).read(t.Context())
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	if n := len(entries[0].Certificates); n != maxFileCertificates {
+		t.Errorf("%d certificates", n)
+	}
+	failures := slices.Compact(entries[0].Failures)
+	expect(t, "failures", said(failures), "{users/u/client-certificate too_many}")
 }
 
 // said is each of list as text, without zero values.
