@@ -12,7 +12,7 @@ local query = import '../lib/query.libsonnet';
   local where = ['source', 'location', 'key'],
   local who = where + ['subject'],
   // Joins parts about different places.
-  local orElse(parts) = std.join('or on (%s)\n' % q.labels(who), parts),
+  local orElse(parts, labels=who) = std.join('or on (%s)\n' % q.labels(labels), parts),
 
   // Places whose certificates are judged alike, those of nodes first.
   local place(matcher, by) = {
@@ -46,12 +46,11 @@ local query = import '../lib/query.libsonnet';
     and %(class)s
   ||| % { notAfter: place.notAfter, notBefore: place.notBefore, class: place.class(class), days: days, share: share },
 
-  // What is told with 1, wherever it is, or of the cluster alone.
-  local toldOfCluster(metric, matchers) = q.ofCluster(metric, std.join(', ', [q.ofNoNode] + matchers), where) + ' == 1\n',
+  // What is told with 1, wherever it is.
   local told(metric, matchers) = orElse([
     q.gauge(metric, std.join(', ', [q.ofNodes] + matchers), where) + ' == 1\n',
-    toldOfCluster(metric, matchers),
-  ]),
+    q.ofCluster(metric, std.join(', ', [q.ofNoNode] + matchers), where) + ' == 1\n',
+  ], where),
   local problem(name) = told('ack_certificate_problem', ['problem="%s"' % name]),
 
   // Texts.
@@ -228,7 +227,7 @@ local query = import '../lib/query.libsonnet';
             function(step) orElse([
               q.gauge('ack_certificate_problem', q.ofNodes + ', problem="key_mismatch"', where) + ' == 1\n',
               q.ofCluster('ack_certificate_problem', 'source!~"%s|secret|ingress", problem="key_mismatch"' % q.nodeSources, where) + ' == 1\n',
-            ]),
+            ], where),
             function(step) 'The private key of %s%s is not that of the certificate beside it.' % [it, onNode],
           ) +
           a.steps(
@@ -246,7 +245,7 @@ local query = import '../lib/query.libsonnet';
             function(step) orElse([
               q.gauge('ack_certificate_errors', q.ofNodes, where) + ' == 1\n',
               q.ofCluster('ack_certificate_errors', 'source!~"%s|secret|ingress"' % q.nodeSources, where) + ' == 1\n',
-            ]),
+            ], where),
             function(step) 'The certificate of %s%s cannot be read' % [it, onNode] + why() + '.',
           ),
       },

@@ -86,10 +86,10 @@ local query = import 'query.libsonnet';
           join(['alertname=~"ACK.+"', selected]),
           join([firing, selected]),
         ];
-        '1000 * max by (severity, alertname, %s, about) (label_join(label_join(%s, "certificate", " ", "location", "key", "subject"), "about", "", %s))' % [
+        '1000 * max by (severity, alertname, %s, about) (label_replace(label_join(%s, "about", " ", %s), "about", "$1", "about", " *(.*?) *"))' % [
           q.labels(),
           since,
-          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'certificate']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject']]),
         ],
 
       // How many of the series are 0, which stands for no.
