@@ -105,20 +105,32 @@ type Labels struct {
 // NewLabels prepares label values in the order of names, which must be the Labels
 // of every family that gets them.
 func NewLabels(names []string, values ...string) *Labels {
-	l := &Labels{names: names}
-	if len(values) != len(names) {
-		l.err = fmt.Errorf("%d label values for the %d labels %q", len(values), len(names), names)
-		return l
+	return (&Labels{}).And(names, values...)
+}
+
+// And prepares the values of further labels beside those of l, which are not kept a
+// second time. names are all labels, those of l first.
+func (l *Labels) And(names []string, values ...string) *Labels {
+	known := len(l.names)
+	all := &Labels{names: names, err: l.err}
+	switch {
+	case len(names) != known+len(values):
+		all.err = fmt.Errorf("%d label values for the %d labels %q", known+len(values), len(names), names)
+	case !slices.Equal(names[:known], l.names):
+		all.err = fmt.Errorf("labels %q do not begin with %q", names, l.names)
 	}
-	l.pairs = make([]*dto.LabelPair, len(names))
-	for i := range names {
+	if all.err != nil {
+		return all
+	}
+	all.pairs = append(make([]*dto.LabelPair, 0, len(names)), l.pairs...)
+	for i, name := range names[known:] {
 		if !utf8.ValidString(values[i]) {
-			l.err = fmt.Errorf("label %s: %q is not UTF-8", names[i], values[i])
+			all.err = fmt.Errorf("label %s: %q is not UTF-8", name, values[i])
 		}
-		l.pairs[i] = &dto.LabelPair{Name: &names[i], Value: &values[i]}
+		all.pairs = append(all.pairs, &dto.LabelPair{Name: &names[known+i], Value: &values[i]})
 	}
-	slices.SortFunc(l.pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return l
+	slices.SortFunc(all.pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return all
 }
 
 // With is one series of the family. What is wrong with the labels shows like in

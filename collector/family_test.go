@@ -141,7 +141,17 @@ func TestSharedLabels(t *testing.T) {
 			t.Errorf("got\n%s\nwant\n%s", got, test.want)
 		}
 	}
+	wide := collector.NewGauge("ack_wide", "A gauge.", append(append([]string{}, names...), "area")...)
+	more := collector.NewLabels(names, "z", "k").And(wide.Labels, "a")
+	want := "# HELP ack_wide A gauge.\n# TYPE ack_wide gauge\nack_wide{area=\"a\",key=\"k\",zone=\"z\"} 3\n"
+	if got := collectortest.Exposition(t, exposed{wide, []prometheus.Metric{wide.With(3, more)}}); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 	for name, m := range map[string]prometheus.Metric{
+		"no further value":   wide.With(1, labels.And(wide.Labels)),
+		"other labels first": wide.With(1, labels.And([]string{"key", "zone", "area"}, "a")),
+		"of wrong labels":    wide.With(1, collector.NewLabels(names, "z", "\xff").And(wide.Labels, "a")),
+
 		"too few values":  gauge.With(1, collector.NewLabels(names, "z")),
 		"not UTF-8":       gauge.With(1, collector.NewLabels(names, "z", "\xff")),
 		"of other labels": gauge.With(1, collector.NewLabels([]string{"key"}, "k")),

@@ -106,6 +106,13 @@ local catalogue = import 'lib/catalogue.libsonnet';
         warning: { above: threshold('KP-06', 'warning'), 'for': '2m' },
         critical: { above: threshold('KP-06', 'critical'), 'for': '10m' },
       },
+      // A full queue loses a few packets in each burst, which nobody feels: a share, and a rate, that last.
+      ACKNodeUDPDatagramsDropped: {
+        warning: { above: threshold('DN-27', 'datagrams'), rate: threshold('DN-27', 'rate'), 'for': '10m' },
+      },
+      ACKNodePacketsDropped: {
+        warning: { above: threshold('DN-27', 'packets'), rate: threshold('DN-27', 'rate'), 'for': '10m' },
+      },
       // Long enough for tools that set parameters when the node, or a new ENI, comes up.
       ACKIPForwardingOff: { critical: { 'for': '5m' } },
       ACKReversePathFilterOn: { warning: { 'for': '10m' } },

@@ -18,10 +18,13 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"ack-exporter/collector"
+	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/coredns"
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/kubeproxy"
@@ -34,12 +37,18 @@ const (
 	serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	// syncPatience is how long a new leader waits for its first lists.
 	syncPatience = 15 * time.Second
+	// A snapshot is shown for maxAgeIntervals, as everywhere, but never longer than
+	// maxLate after the next one was due: another replica may lead by then.
+	maxAgeIntervals = 3
+	maxLate         = 2 * time.Minute
 	// publishEvery is the least time between two writes of the targets of the DNS probes.
 	publishEvery = time.Minute
 	// targetsKey is the file that nodes see where the ConfigMap is mounted.
 	targetsKey = "targets.json"
 	// askedAtOnce is how many questions to CoreDNS are under way at once.
 	askedAtOnce = 64
+	// handshakesAtOnce is how many TLS handshakes are under way at once.
+	handshakesAtOnce = 8
 )
 
 // clusterCommand is the role that watches the cluster, once.
@@ -50,14 +59,75 @@ type clusterCommand struct {
 	leaseName      string
 	targetsName    string
 
-	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods *collectorFlags
+	coredns, kubeproxy, nodelocaldns, nodelocaldnsPods, certificateSecrets *collectorFlags
 
 	corednsTimeout time.Duration
 	corednsName    string
+
+	bundles   bundlesFlags
+	endpoints endpointsFlags
+}
+
+// bundlesFlags are the flags of the collector certificate_bundles.
+type bundlesFlags struct {
+	*collectorFlags
+	timeout   time.Duration
+	probeURLs bool
+}
+
+func (f *bundlesFlags) add(cmd *kingpin.CmdClause) {
+	const name = "certificate_bundles"
+	f.collectorFlags = addBackgroundCollector(cmd, name, "caBundles of webhooks, API services and CRDs, and the certificates that these verify", "5m")
+	cmd.Flag("collector."+name+".timeout", "Longest wait for a TLS handshake.").Default("2s").DurationVar(&f.timeout)
+	cmd.Flag("collector."+name+".probe-urls", "Call webhooks that are named by a URL too. They can be outside the cluster.").BoolVar(&f.probeURLs)
+}
+
+func (f *bundlesFlags) collector(clients *kube.Clients, stores *clusterStores) (collector.Collector, error) {
+	c, err := certificate.NewBundles(certificate.BundlesConfig{
+		Client: clients.Core, Services: stores.services, ProbeURLs: f.probeURLs,
+		Prober: certificate.EndpointProber{Timeout: f.timeout, Concurrency: handshakesAtOnce},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
+}
+
+// endpointsFlags are the flags of the collector certificate_endpoints.
+type endpointsFlags struct {
+	*collectorFlags
+	timeout        time.Duration
+	names, targets []string
+}
+
+func (f *endpointsFlags) add(cmd *kingpin.CmdClause) {
+	const name = "certificate_endpoints"
+	f.collectorFlags = addBackgroundCollector(cmd, name, "certificates that the API server and other TLS servers present", "1m")
+	cmd.Flag("collector."+name+".timeout", "Longest wait for a TLS handshake.").Default("2s").DurationVar(&f.timeout)
+	cmd.Flag("collector."+name+".api-server-name", "Further name or IP address by which clients call the API server; may be repeated.").StringsVar(&f.names)
+	cmd.Flag("collector."+name+".target", "Further TLS server, as host:port or host:port#servername; may be repeated.").StringsVar(&f.targets)
+}
+
+func (f *endpointsFlags) collector(config *rest.Config, stores *clusterStores) (collector.Collector, error) {
+	targets, err := certificate.ParseTargets(f.targets)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s.target: %w", f.name, err)
+	}
+	if err := certificate.CheckNames(f.names); err != nil {
+		return nil, fmt.Errorf("--collector.%s.api-server-name: %w", f.name, err)
+	}
+	c, err := certificate.NewEndpoints(certificate.EndpointsConfig{
+		API: config, Names: f.names, Targets: targets, Nodes: stores.nodes, Services: stores.services,
+		Prober: certificate.EndpointProber{Timeout: f.timeout, Concurrency: handshakesAtOnce},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
 }
 
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
-	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy.")
+	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
 	c := &clusterCommand{}
 	cmd.Flag("kubeconfig", "How to reach the API server; default: the service account of the pod.").StringVar(&c.kubeconfig)
 	cmd.Flag("namespace", "Namespace of the lease and of the ConfigMap for the DNS probes; default: that of the pod.").StringVar(&c.namespace)
@@ -71,6 +141,9 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.kubeproxy = addBackgroundCollector(cmd, "kubeproxy", "configuration of kube-proxy as written", "15s")
 	c.nodelocaldns = addBackgroundCollector(cmd, "nodelocaldns", "coverage and set-up of NodeLocal DNSCache", "15s")
 	c.nodelocaldnsPods = addBackgroundCollector(cmd, "nodelocaldns_pods", "pods that use NodeLocal DNSCache, in namespaces that ask for it", "10m")
+	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
+	c.bundles.add(cmd)
+	c.endpoints.add(cmd)
 	return c
 }
 
@@ -84,6 +157,8 @@ type clusterStores struct {
 	coreDNS        coredns.Sources
 	kubeProxy      kubeproxy.Sources
 	nodeLocalCache nodelocaldns.Sources
+	secrets        *kube.Feed[*certificate.Secret]
+	ingresses      *kube.Store[*networkingv1.Ingress]
 }
 
 // watch makes a store and lists it among those to run.
@@ -93,7 +168,7 @@ func watch[T runtime.Object](s *clusterStores, client rest.Interface, resource s
 	return store
 }
 
-func newClusterStores(clients *kube.Clients) *clusterStores {
+func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 	core, apps := clients.Core, clients.Apps
 	s := &clusterStores{}
 	s.nodes = watch(s, core, "nodes", &corev1.Node{}, kube.Query{}, kube.TrimNode)
@@ -102,7 +177,7 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 	s.coreDNS = coredns.Sources{
 		Deployments: watch(s, apps, "deployments", &appsv1.Deployment{}, coredns.DeploymentQuery(), coredns.TrimDeployment),
 		Pods:        s.coreDNSPods,
-		Services:    watch(s, core, "services", &corev1.Service{}, coredns.ServiceQuery(), coredns.TrimService),
+		Services:    s.services,
 		EndpointSlices: watch(s, clients.Discovery, "endpointslices", &discoveryv1.EndpointSlice{},
 			coredns.EndpointSliceQuery(), coredns.TrimEndpointSlice),
 		ConfigMaps: watch(s, core, "configmaps", &corev1.ConfigMap{}, coredns.ConfigMapQuery(), coredns.TrimConfigMap),
@@ -125,6 +200,12 @@ func newClusterStores(clients *kube.Clients) *clusterStores {
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
 	}
+	s.secrets = kube.NewFeed(clients.CoreLine, "secrets", certificate.SecretQuery(), certificate.DigestSecret)
+	s.ingresses = kube.NewStore(clients.Networking, "ingresses", &networkingv1.Ingress{}, kube.Query{}, certificate.TrimIngress)
+	// Who does not want Secrets to be read does not want them to be asked for either.
+	if c.certificateSecrets.enabled {
+		s.all = append(s.all, s.secrets, s.ingresses)
+	}
 	return s
 }
 
@@ -146,30 +227,45 @@ func (s *clusterStores) dnsTargets() (string, error) {
 }
 
 // specs makes the collectors that are switched on. Each acts on the leader only.
-func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores *clusterStores, clients *kube.Clients) ([]collector.Spec, error) {
+func (c *clusterCommand) specs(
+	log *slog.Logger, election *kube.Election, config *rest.Config, stores *clusterStores, clients *kube.Clients,
+) ([]collector.Spec, error) {
 	prober, err := coredns.NewProber(coredns.ProberConfig{
 		Timeout: c.corednsTimeout, Concurrency: askedAtOnce, Name: c.corednsName, Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--collector.coredns: %w", err)
 	}
+	bundles, err := c.bundles.collector(clients, stores)
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := c.endpoints.collector(config, stores)
+	if err != nil {
+		return nil, err
+	}
 	specs := []collector.Spec{{Name: "leader", Collector: leader{election}, Timeout: time.Second}}
 	for _, choice := range []struct {
 		flags     *collectorFlags
 		collector collector.Collector
 	}{
-		{c.coredns, coredns.New(coredns.Config{Sources: stores.coreDNS, Prober: prober})},
-		{c.kubeproxy, kubeproxy.New(log, stores.kubeProxy)},
-		{c.nodelocaldns, nodelocaldns.New(stores.nodeLocalCache)},
-		{c.nodelocaldnsPods, nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core))},
+		{c.coredns, election.Gate(coredns.New(coredns.Config{Sources: stores.coreDNS, Prober: prober}))},
+		{c.kubeproxy, election.Gate(kubeproxy.New(log, stores.kubeProxy))},
+		{c.nodelocaldns, election.Gate(nodelocaldns.New(stores.nodeLocalCache))},
+		{c.nodelocaldnsPods, election.Gate(nodelocaldns.NewPods(stores.nodeLocalCache, nodelocaldns.NewPodLister(clients.Core)))},
+		{c.certificateSecrets, election.Gate(certificate.NewSecrets(stores.secrets, stores.ingresses))},
+		{c.bundles.collectorFlags, election.Gate(bundles)},
+		// Its certificate can be why the API server says nothing of the leader.
+		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
 	} {
 		if !choice.flags.enabled {
 			continue
 		}
-		spec, err := choice.flags.spec(election.Gate(choice.collector), 0)
+		spec, err := choice.flags.spec(choice.collector, 0)
 		if err != nil {
 			return nil, err
 		}
+		spec.MaxAge = min(maxAgeIntervals*spec.Interval, spec.Interval+maxLate)
 		specs = append(specs, spec)
 	}
 	return specs, nil
@@ -177,11 +273,12 @@ func (c *clusterCommand) specs(log *slog.Logger, election *kube.Election, stores
 
 // offlineSpecs are the collectors without an API server, for what they could expose.
 func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error) {
-	clients, err := kube.NewClients(&rest.Config{})
+	config := &rest.Config{}
+	clients, err := kube.NewClients(config)
 	if err != nil {
 		return nil, err
 	}
-	return c.specs(log, kube.NewSole(log), newClusterStores(clients), clients)
+	return c.specs(log, kube.NewSole(log), config, c.newStores(clients), clients)
 }
 
 // run serves until ctx ends.
@@ -206,8 +303,8 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		}
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
-	stores := newClusterStores(clients)
-	specs, err := c.specs(log, election, stores, clients)
+	stores := c.newStores(clients)
+	specs, err := c.specs(log, election, config, stores, clients)
 	if err != nil {
 		return err
 	}
@@ -220,6 +317,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		Content: stores.dnsTargets, Every: publishEvery, Log: log,
 	}
 
+	klog.SetSlogLogger(log) // client-go knows no other way
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -258,7 +356,7 @@ func (c *clusterCommand) ownNamespace() (string, error) {
 type leader struct{ election *kube.Election }
 
 var familyLeader = collector.NewGauge("ack_exporter_leader",
-	"Whether this replica of the cluster role is the one that acts. The others have no metrics about the cluster.")
+	"Whether this replica of the cluster role is the one that acts: it holds the lease, and has listed what it watches. The others have no metrics about the cluster.")
 
 // Families implements collector.Collector.
 func (leader) Families() []*collector.Family { return []*collector.Family{familyLeader} }

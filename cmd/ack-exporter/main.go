@@ -17,7 +17,6 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	"github.com/prometheus/common/version"
 	sloggokit "github.com/tjhop/slog-gokit"
-	"k8s.io/klog/v2"
 )
 
 const (
@@ -78,7 +77,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 	logger := newLogger(logConfig, stderr)
 	logger.Info("starting", "command", command, "version", version.Info(), "build", version.BuildContext())
-	klog.SetSlogLogger(logger) // client-go knows no other way
 	if err := roles[command](ctx, logger, web); err != nil {
 		logger.Error("cannot go on", "err", err)
 		return 1

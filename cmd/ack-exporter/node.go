@@ -18,6 +18,7 @@ import (
 	"ack-exporter/collector/hostnet"
 	"ack-exporter/collector/ipvs"
 	"ack-exporter/collector/kmsg"
+	"ack-exporter/collector/netstat"
 	"ack-exporter/collector/sysctl"
 	"ack-exporter/internal/hostfs"
 )
@@ -28,7 +29,7 @@ type nodeCommand struct {
 
 	procfs, sysfs, rootfs string
 
-	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, sysctl, kmsg, dnsprobe, certificateFiles *collectorFlags
+	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, netstat, sysctl, kmsg, dnsprobe, certificateFiles *collectorFlags
 
 	tableMaxEntries    uint64
 	ipvsMaxConnections uint64
@@ -115,7 +116,7 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 }
 
 func addNodeCommand(app *kingpin.Application) *nodeCommand {
-	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, kernel parameters, kernel log, DNS, certificates.")
+	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, dropped packets, kernel parameters, kernel log, DNS, certificates.")
 	n := &nodeCommand{}
 	cmd.Flag("collector.scrape-timeout", "Longest time that a scrape waits for a collector that reads in the scrape.").
 		Default("5s").DurationVar(&n.scrapeTimeout)
@@ -132,6 +133,7 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 	n.ipvsTable = addBackgroundCollector(cmd, "ipvs_table", "services, destinations and connections of IPVS, and UDP connections that lead nowhere", "15s")
 	cmd.Flag("collector.ipvs_table.max-connections", "Connections after which a pass stops; 0: never.").
 		Default("100000").Uint64Var(&n.ipvsMaxConnections)
+	n.netstat = addCollector(cmd, "netstat", "UDP datagrams and packets that the host's network stack dropped")
 	n.sysctl = addCollector(cmd, "sysctl", "kernel parameters that break ACK nodes when changed")
 	cmd.Flag("collector.sysctl.nodeport-range", "The cluster's range of NodePorts.").Default("30000-32767").StringVar(&n.nodePorts)
 	n.kmsg = addCollector(cmd, "kmsg", "events in the kernel log")
@@ -173,6 +175,7 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 		{n.conntrackTable, conntrack.NewTable(procfs, n.tableMaxEntries)},
 		{n.ipvs, ipvs.New(procfs)},
 		{n.ipvsTable, ipvs.NewTable(procfs, n.ipvsMaxConnections)},
+		{n.netstat, netstat.New(procfs)},
 		{n.sysctl, sysctl.New(sysctl.Config{Procfs: procfs, NodePorts: nodePorts})},
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
 		{n.dnsprobe, dns},

@@ -21,10 +21,12 @@ const (
 	SourceFile         Source = "file"       // the path on the host
 	SourceKubeconfig   Source = "kubeconfig" // the path on the host
 	SourceSecret       Source = "secret"     // namespace/name
+	SourceIngress      Source = "ingress"    // namespace/name
 	SourceWebhook      Source = "webhook"    // kind/name of the webhook configuration
 	SourceAPIService   Source = "apiservice" // its name
 	SourceCRD          Source = "crd"        // its name
 	SourceEndpoint     Source = "endpoint"   // host:port
+	SourceBackend      Source = "backend"    // host:port at which the API server calls a webhook or an API service
 	SourceLoadBalancer Source = "slb"        // the id of the load balancer and the port of the listener
 )
 
@@ -64,7 +66,7 @@ const (
 	ReasonKey           Reason = "key"            // a private key that cannot be understood
 	ReasonKubeconfig    Reason = "kubeconfig"     // not a kubeconfig
 	ReasonPermission    Reason = "permission"
-	ReasonVanished      Reason = "vanished"    // listed, and gone when it was read; or a dangling link
+	ReasonVanished      Reason = "vanished"    // listed, and gone when it was read; or a dangling link or name
 	ReasonNotRegular    Reason = "not_regular" // a FIFO, a socket or a device
 	ReasonLoop          Reason = "loop"        // symbolic links in a circle
 	ReasonRead          Reason = "read"        // every other error of the file system
@@ -138,7 +140,7 @@ var (
 		"1 where something that should hold a certificate cannot be read, by reason. Absent where everything can.",
 		"source", "location", "key", "reason")
 	familyProblem = collector.NewGauge("ack_certificate_problem",
-		"1 where a certificate is wrong in another way than by its dates. key_mismatch: the private key beside it is that of another certificate. issuer_expires_first: it outlives a certificate that it needs. untrusted: its clients are told to trust another issuer. name_missing: it does not cover the name of the key, by which clients call.",
+		"1 where a certificate is wrong in another way than by its dates. key_mismatch: the private key beside it is that of another certificate. issuer_expires_first: it outlives a certificate that it needs. untrusted: its clients are told to trust another issuer. name_missing: it does not cover a name by which clients call: that of the key, or that of the Service behind the webhook of the key.",
 		"source", "location", "key", "problem")
 	familyLocations = collector.NewGauge("ack_certificate_locations",
 		"Locations at which at least one certificate was read.",

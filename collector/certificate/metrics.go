@@ -22,7 +22,7 @@ func (e Entry) metrics() []prometheus.Metric {
 		metrics = append(metrics,
 			familyNotAfter.With(float64(c.NotAfter.Unix()), labels),
 			familyNotBefore.With(float64(c.NotBefore.Unix()), labels),
-			familyInfo.Metric(1, source, e.Location, c.Key, c.Subject, c.Serial, c.Issuer, string(c.Role), string(c.Class)),
+			familyInfo.With(1, labels.And(familyInfo.Labels, c.Issuer, string(c.Role), string(c.Class))),
 		)
 	}
 	failures := make(map[Failure]bool, len(e.Failures))

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/wrap"
 )
 
 // counter is one of the kernel's per-CPU counters.
@@ -122,21 +123,10 @@ func (a *accumulator) add(s stat) counts {
 	}
 	for cpu, now := range s.cpus {
 		for c := range numCounters {
-			a.total.value[c] += uint64(increase(a.last[cpu][c], now[c]))
+			a.total.value[c] += uint64(wrap.Increase32(a.last[cpu][c], now[c]))
 		}
 		a.last[cpu] = now
 	}
 	a.total.present = s.present
 	return a.total
-}
-
-// increase is how far a counter of 32 bits has moved. A step back by less than
-// half its range is no wrap but a counter that began again at zero, as after
-// the module was reloaded.
-func increase(last, now uint32) uint32 {
-	const half = 1 << 31
-	if moved := now - last; moved < half {
-		return moved
-	}
-	return now
 }

@@ -10,8 +10,15 @@ import (
 	"ack-exporter/collector/coredns/corefile"
 )
 
-// readCorefile reads the Corefile of the ConfigMap.
-func readCorefile(configMaps []*corev1.ConfigMap) (*corefile.File, error) {
+// reading is what came of the text of a Corefile.
+type reading struct {
+	text string
+	file *corefile.File
+	err  error
+}
+
+// readCorefile reads the Corefile of the ConfigMap, unless it is the same as before.
+func (c *Collector) readCorefile(configMaps []*corev1.ConfigMap) (*corefile.File, error) {
 	if len(configMaps) == 0 {
 		return nil, fmt.Errorf("ConfigMap %s/%s does not exist: %w", namespace, configMapName, collector.ErrUnavailable)
 	}
@@ -19,11 +26,14 @@ func readCorefile(configMaps []*corev1.ConfigMap) (*corefile.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("ConfigMap %s/%s: no key %s: %w", namespace, configMapName, corefileKey, collector.ErrDecode)
 	}
-	file, err := corefile.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: %w: %w", namespace, configMapName, err, collector.ErrDecode)
+	if c.last == nil || c.last.text != text {
+		c.last = &reading{text: text}
+		c.last.file, c.last.err = corefile.Parse(text)
 	}
-	return file, nil
+	if c.last.err != nil {
+		return nil, fmt.Errorf("ConfigMap %s/%s: %w: %w", namespace, configMapName, c.last.err, collector.ErrDecode)
+	}
+	return c.last.file, nil
 }
 
 // identify tells the release of every replica.

@@ -83,6 +83,7 @@ type Config struct {
 type Collector struct {
 	sources Sources
 	prober  *Prober
+	last    *reading // of the Corefile; nil before the first
 }
 
 // New makes a Collector.
@@ -115,7 +116,7 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	s := assess(o)
 	errAsk := c.prober.Ask(ctx, s.Replicas)
 	s.identify()
-	file, errFile := readCorefile(o.configMaps)
+	file, errFile := c.readCorefile(o.configMaps)
 	s.assessCorefile(file, errFile)
 	return s.metrics(), errors.Join(errFile, errAsk)
 }

@@ -103,7 +103,7 @@ func TestCollectBroken(t *testing.T) {
 			"ConfigMap kube-system/coredns: Corefile:3 - ", `ack_coredns_corefile_check{check="parse"} 0`,
 		},
 		"huge": {
-			[]*corev1.ConfigMap{configMap(strings.Repeat("#", corefile.MaxSize+100))}, collector.ErrDecode, "1048576", "",
+			[]*corev1.ConfigMap{configMap(strings.Repeat("#", corefile.MaxSize+100))}, collector.ErrDecode, "262144", "",
 		},
 		"hostile": {
 			[]*corev1.ConfigMap{configMap("(a) {\n    import b\n}\n(b) {\n    import a\n}\n. {\n    import a\n}\n")},

@@ -9,6 +9,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ack-exporter/internal/kube"
 )
 
 // list is a Lister of what a test gives it.
@@ -188,7 +190,7 @@ func healthyObjects() objects {
 func trimmed(o objects) objects {
 	each(o.deployments, TrimDeployment)
 	each(o.pods, TrimPod)
-	each(o.services, TrimService)
+	each(o.services, kube.TrimService)
 	each(o.slices, TrimEndpointSlice)
 	each(o.configMaps, TrimConfigMap)
 	return o

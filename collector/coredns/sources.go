@@ -1,6 +1,8 @@
 package coredns
 
 import (
+	"strings"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -33,9 +35,11 @@ const (
 type Sources struct {
 	Deployments    kube.Lister[*appsv1.Deployment]
 	Pods           kube.Lister[*corev1.Pod]
-	Services       kube.Lister[*corev1.Service]
 	EndpointSlices kube.Lister[*discoveryv1.EndpointSlice]
 	ConfigMaps     kube.Lister[*corev1.ConfigMap]
+	// Services are at least kube-system/kube-dns. Of it is used spec.sessionAffinity,
+	// where anything but ClientIP means none.
+	Services kube.Lister[*corev1.Service]
 	// Nodes are all nodes of the cluster. Of each are used the name, the labels type,
 	// topology.kubernetes.io/zone and failure-domain.beta.kubernetes.io/zone,
 	// spec.unschedulable, and the cpu of status.capacity.
@@ -48,10 +52,7 @@ func DeploymentQuery() kube.Query { return named(deploymentName) }
 // PodQuery selects the pods of CoreDNS.
 func PodQuery() kube.Query { return kube.Query{Namespace: namespace, Labels: podLabel} }
 
-// ServiceQuery selects the Service of the cluster's DNS.
-func ServiceQuery() kube.Query { return named(serviceName) }
-
-// EndpointSliceQuery selects the endpoints of that Service.
+// EndpointSliceQuery selects the endpoints of the Service of the cluster's DNS.
 func EndpointSliceQuery() kube.Query {
 	return kube.Query{Namespace: namespace, Labels: discoveryv1.LabelServiceName + "=" + serviceName}
 }
@@ -122,14 +123,6 @@ func only(list corev1.ResourceList, name corev1.ResourceName) corev1.ResourceLis
 	return corev1.ResourceList{name: quantity}
 }
 
-// TrimService drops what is not used of a Service.
-func TrimService(s *corev1.Service) {
-	*s = corev1.Service{
-		ObjectMeta: identity(s.ObjectMeta),
-		Spec:       corev1.ServiceSpec{SessionAffinity: s.Spec.SessionAffinity},
-	}
-}
-
 // TrimEndpointSlice drops what is not used of an EndpointSlice.
 func TrimEndpointSlice(s *discoveryv1.EndpointSlice) {
 	kept := discoveryv1.EndpointSlice{ObjectMeta: identity(s.ObjectMeta)}
@@ -151,7 +144,7 @@ func TrimEndpointSlice(s *discoveryv1.EndpointSlice) {
 func TrimConfigMap(m *corev1.ConfigMap) {
 	kept := corev1.ConfigMap{ObjectMeta: identity(m.ObjectMeta)}
 	if text, ok := m.Data[corefileKey]; ok {
-		kept.Data = map[string]string{corefileKey: text[:min(len(text), corefile.MaxSize+1)]}
+		kept.Data = map[string]string{corefileKey: strings.Clone(text[:min(len(text), corefile.MaxSize+1)])}
 	}
 	*m = kept
 }

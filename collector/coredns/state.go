@@ -299,6 +299,9 @@ func whyNotReady(p *corev1.Pod) string {
 
 func (s *Snapshot) assessService(services []*corev1.Service, endpointSlices []*discoveryv1.EndpointSlice) {
 	for _, service := range services {
+		if service.Namespace != namespace || service.Name != serviceName {
+			continue
+		}
 		s.ClientIP = new(service.Spec.SessionAffinity == corev1.ServiceAffinityClientIP)
 	}
 	// With two IP families, and while slices are rearranged, an endpoint is in several.

@@ -1,12 +1,16 @@
 package coredns
 
 import (
+	"errors"
 	"reflect"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"ack-exporter/collector"
+	"ack-exporter/collector/coredns/corefile"
 )
 
 func TestRecommended(t *testing.T) {
@@ -155,9 +159,15 @@ func TestService(t *testing.T) {
 	if s.ClientIP != nil || s.ReadyEndpoints != 0 {
 		t.Errorf("without a Service: %+v", s)
 	}
+	// All Services of the cluster come along.
+	others := []*corev1.Service{service(corev1.ServiceAffinityClientIP), service(corev1.ServiceAffinityClientIP)}
+	others[0].Namespace, others[1].Name = "games", "kube-dns-upstream"
+	if s = assess(objects{services: others}); s.ClientIP != nil {
+		t.Errorf("of another Service: %v", *s.ClientIP)
+	}
 	anonymous := discoveryv1.Endpoint{Addresses: []string{"10.0.0.9"}}
 	s = assess(objects{
-		services: []*corev1.Service{service(corev1.ServiceAffinityNone)},
+		services: []*corev1.Service{service(corev1.ServiceAffinityNone), others[0], others[1]},
 		slices: []*discoveryv1.EndpointSlice{
 			slice(endpoint(1, new(true)), endpoint(2, new(false)), endpoint(3, nil)), slice(endpoint(1, new(true)), anonymous),
 		},
@@ -234,10 +244,35 @@ func TestTrim(t *testing.T) {
 			t.Errorf("metadata: %+v", p.ObjectMeta)
 		}
 	}
-	if len(o.configMaps[0].Data) != 1 || o.services[0].Spec.ClusterIP != "" || o.deployments[0].Spec.Paused {
+	if len(o.configMaps[0].Data) != 1 || o.deployments[0].Spec.Paused {
 		t.Error("keeps what is not used")
 	}
-	if _, err := readCorefile(o.configMaps); err != nil {
+	if _, err := new(Collector).readCorefile(o.configMaps); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestUnchangedCorefileIsNotReadAgain(t *testing.T) {
+	t.Parallel()
+	c := &Collector{}
+	read := func(text string) *corefile.File {
+		t.Helper()
+		file, err := c.readCorefile([]*corev1.ConfigMap{configMap(text)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	first := read(". {\n    errors\n}\n")
+	if read(". {\n    errors\n}\n") != first {
+		t.Error("it is read again")
+	}
+	if changed := read(". {\n    cache\n}\n"); changed == first || !changed.Checks(false)[corefile.CheckCache] {
+		t.Error("a changed one is not read")
+	}
+	for range 2 {
+		if _, err := c.readCorefile([]*corev1.ConfigMap{configMap(". {")}); !errors.Is(err, collector.ErrDecode) {
+			t.Errorf("a broken one: %v", err)
+		}
 	}
 }

@@ -18,16 +18,17 @@ import (
 )
 
 const (
-	// configKey is the key of the configuration in a ConfigMap.
-	configKey = "config.conf"
-	// maxConfig bounds the configuration, also with its aliases written out. A
-	// whole ConfigMap is not larger, and an ordinary configuration has 2 KiB.
-	maxConfig = 1 << 20
+	// maxConfig bounds the configuration, also with its aliases written out. An
+	// ordinary one has 2 KiB, and to decode one costs 300 times its size.
+	maxConfig = 128 << 10
 	// maxMessage bounds what is quoted of a configuration.
 	maxMessage = 300
 	// other stands for a scheduler that the kernel does not have.
 	other = "other"
 )
+
+// errNotExamined: kube-proxy could perhaps use it.
+var errNotExamined = errors.New("not examined")
 
 // settings is what a configuration says.
 type settings struct {
@@ -42,6 +43,20 @@ type settings struct {
 type timeout struct {
 	protocol, state string
 	duration        time.Duration
+}
+
+// configKeys lists the keys that the configuration has in a ConfigMap. The first one
+// that is there counts.
+func configKeys() []string { return []string{"config.conf", "config"} }
+
+// configOf finds the configuration in m.
+func configOf(m *corev1.ConfigMap) (key, text string, found bool) {
+	for _, key := range configKeys() {
+		if text, ok := m.Data[key]; ok {
+			return key, text, true
+		}
+	}
+	return "", "", false
 }
 
 // modes lists the values of mode that a kube-proxy has had.
@@ -62,22 +77,36 @@ func retired() []string {
 	return []string{"udpIdleTimeout", "resourceContainer", "conntrack.max"}
 }
 
-// read reads the configuration in m. Its errors name ConfigMap, key and reason.
-func read(m *corev1.ConfigMap) (settings, error) {
-	text, ok := m.Data[configKey]
-	if !ok {
-		return settings{}, fmt.Errorf("ConfigMap %s/%s: there is no key %s: %w", m.Namespace, m.Name, configKey, collector.ErrDecode)
+// reading is what came of a text.
+type reading struct {
+	text     string
+	settings settings
+	err      error
+}
+
+// read reads the configuration in m, unless it is the same as before. Its errors
+// name ConfigMap, key and reason.
+func (c *Collector) read(m *corev1.ConfigMap) (settings, error) {
+	key, text, found := configOf(m)
+	if !found {
+		return settings{}, fmt.Errorf("ConfigMap %s/%s: there is no key %s: %w: %w", m.Namespace, m.Name,
+			strings.Join(configKeys(), " or "), errNotExamined, collector.ErrDecode)
 	}
-	s, err := parse(text)
-	if err != nil {
-		return settings{}, fmt.Errorf("ConfigMap %s/%s: key %s: %s: %w", m.Namespace, m.Name, configKey, clip(err.Error()), collector.ErrDecode)
+	last, ok := c.last[m.Name]
+	if !ok || last.text != text {
+		last = reading{text: text}
+		last.settings, last.err = parse(text)
+		c.last[m.Name] = last
 	}
-	return s, nil
+	if last.err != nil {
+		return settings{}, fmt.Errorf("ConfigMap %s/%s: key %s: %w: %w", m.Namespace, m.Name, key, clipped{last.err}, collector.ErrDecode)
+	}
+	return last.settings, nil
 }
 
 func parse(text string) (settings, error) {
 	if len(text) > maxConfig {
-		return settings{}, fmt.Errorf("more than %d bytes", maxConfig)
+		return settings{}, fmt.Errorf("more than %d bytes: %w", maxConfig, errNotExamined)
 	}
 	if strings.TrimSpace(text) == "" {
 		return settings{}, errors.New("it is empty")
@@ -212,7 +241,7 @@ func checkAliases(text string) error {
 		return err
 	}
 	if expanded(&document, make(map[*yaml.Node]int)) > maxConfig {
-		return fmt.Errorf("more than %d bytes with its YAML aliases written out", maxConfig)
+		return fmt.Errorf("more than %d bytes with its YAML aliases written out: %w", maxConfig, errNotExamined)
 	}
 	return nil
 }
@@ -238,6 +267,13 @@ func expanded(n *yaml.Node, anchors map[*yaml.Node]int) int {
 	}
 	return size
 }
+
+// clipped is an error whose text fits into a line of the log.
+type clipped struct{ error }
+
+func (c clipped) Error() string { return clip(c.error.Error()) }
+
+func (c clipped) Unwrap() error { return c.error }
 
 // clip cuts s to what fits into a line of the log.
 func clip(s string) string {

@@ -24,7 +24,7 @@ const Namespace = metav1.NamespaceSystem
 
 var (
 	familyValid = collector.NewGauge("ack_kubeproxy_config_valid",
-		"Whether kube-proxy can start with what the ConfigMap says. 0: it goes on as it is until its pods are restarted, and then fails. The log says why.",
+		"Whether kube-proxy can start with what the ConfigMap says. 0: it goes on as it is until its pods are restarted, and then fails. The log says why. Absent where that cannot be told.",
 		"configmap")
 	familyStrictErrors = collector.NewGauge("ack_kubeproxy_config_strict_errors",
 		"Fields of the configuration that kube-proxy ignores because it does not know them, as when they are misspelt or indented wrongly, and fields that are there twice. The log names them; no more than about a hundred are counted.",
@@ -83,9 +83,9 @@ func ConfigMapFields() []string {
 // TrimConfigMap drops what the Collector does not use.
 func TrimConfigMap(m *corev1.ConfigMap) {
 	var data map[string]string
-	if config, ok := m.Data[configKey]; ok {
+	if key, config, found := configOf(m); found {
 		// One byte more tells that it is too large.
-		data = map[string]string{configKey: strings.Clone(config[:min(len(config), maxConfig+1)])}
+		data = map[string]string{key: strings.Clone(config[:min(len(config), maxConfig+1)])}
 	}
 	*m = corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name, ResourceVersion: m.ResourceVersion},
@@ -97,13 +97,15 @@ func TrimConfigMap(m *corev1.ConfigMap) {
 type Collector struct {
 	sources Sources
 	log     *slog.Logger
+	// last holds what was read of each ConfigMap.
+	last map[string]reading
 	// logged holds the strict errors of each ConfigMap that the log has named.
 	logged map[string]string
 }
 
 // New makes a Collector. It logs the fields that kube-proxy ignores, once.
 func New(log *slog.Logger, sources Sources) *Collector {
-	return &Collector{sources: sources, log: log, logged: make(map[string]string)}
+	return &Collector{sources: sources, log: log, last: make(map[string]reading), logged: make(map[string]string)}
 }
 
 // Families implements collector.Collector.
@@ -115,7 +117,8 @@ func (*Collector) Families() []*collector.Family {
 }
 
 // Collect implements collector.Collector. A ConfigMap that kube-proxy could not
-// use is a decode error, next to the metrics of all others. It is
+// use, or that cannot be examined here, is a decode error, next to the metrics of
+// all others. It is
 // collector.ErrNotApplicable where there is no ConfigMap at all: kube-proxy is
 // then managed out of sight, or something else takes its place.
 func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
@@ -133,13 +136,15 @@ func (c *Collector) Collect(context.Context) ([]prometheus.Metric, error) {
 	metrics := counts.metrics()
 	var failed []error
 	for _, m := range configMaps {
-		s, err := read(m)
-		metrics = append(metrics, familyValid.Metric(collector.Bool(err == nil), m.Name))
+		s, err := c.read(m)
+		if !errors.Is(err, errNotExamined) {
+			metrics = append(metrics, familyValid.Metric(collector.Bool(err == nil), m.Name))
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		c.logStrictErrors(m.Name, s.strictErrors)
+		c.logStrictErrors(m, s.strictErrors)
 		metrics = append(metrics, s.metrics(m.Name)...)
 	}
 	return metrics, errors.Join(failed...)
@@ -164,15 +169,16 @@ func (c *Collector) configMaps() ([]*corev1.ConfigMap, error) {
 }
 
 // logStrictErrors names the fields that kube-proxy ignores when they change.
-func (c *Collector) logStrictErrors(configMap string, found []string) {
+func (c *Collector) logStrictErrors(m *corev1.ConfigMap, found []string) {
 	message := clip(strings.Join(found, ", "))
-	if message == c.logged[configMap] {
+	if message == c.logged[m.Name] {
 		return
 	}
-	c.logged[configMap] = message
+	c.logged[m.Name] = message
 	if message != "" {
+		key, _, _ := configOf(m)
 		c.log.Warn("kube-proxy ignores a part of its configuration",
-			"configmap", Namespace+"/"+configMap, "key", configKey, "fields", message)
+			"configmap", Namespace+"/"+m.Name, "key", key, "fields", message)
 	}
 }
 

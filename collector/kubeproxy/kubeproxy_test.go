@@ -120,7 +120,9 @@ func TestALostListingFailsTheWholeRefresh(t *testing.T) {
 }
 
 const (
-	head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+	// bound is the size of the largest configuration that is read.
+	bound = 128 << 10
+	head  = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 	// laughs is the alias bomb with a hundred million words.
 	laughs = head + `
 featureGates: &a {a: &x "lol lol lol lol lol"}
@@ -136,64 +138,116 @@ h: &h [*g,*g,*g,*g,*g,*g,*g,*g,*g,*g]
 
 // longString has few nodes, which the YAML parser counts, but many bytes.
 func longString() string {
-	return head + "a: &a " + strings.Repeat("x", 500_000) + "\nb: [" + strings.Repeat("*a,", 100_000) + "*a]\n"
+	return head + "a: &a " + strings.Repeat("x", 50_000) + "\nb: [" + strings.Repeat("*a,", 10_000) + "*a]\n"
 }
 
 func TestBadConfigurationHarmsNoOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ config, says string }{
-		"empty":                {"", "key config.conf: it is empty"},
-		"blank":                {" \n\n", "it is empty"},
-		"no YAML":              {head + "ipvs:\n  udpTimeout:10s\n  scheduler: rr\n", "yaml: line"},
-		"tab":                  {head + "ipvs:\n\tudpTimeout: 10s\n", "yaml: line"},
-		"unbalanced":           {head + "ipvs: {udpTimeout: 10s\n", "yaml: line"},
-		"a list":               {"- a\n- b\n", "cannot unmarshal array"},
-		"binary":               {"\x00\x01\xff\xfe", "yaml: "},
-		"no kind":              {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\n", "there is no kind"},
-		"no apiVersion":        {"kind: KubeProxyConfiguration\n", "there is no apiVersion"},
-		"another kind":         {"apiVersion: v1\nkind: ConfigMap\n", `no kind "ConfigMap"`},
-		"another version":      {"apiVersion: kubeproxy.config.k8s.io/v9\nkind: KubeProxyConfiguration\n", `"kubeproxy.config.k8s.io/v9"`},
-		"wrong type":           {head + "conntrack:\n  maxPerCore: many\n", "maxPerCore"},
-		"number for a time":    {head + "ipvs:\n  udpTimeout: 10\n", "cannot unmarshal number"},
-		"time without unit":    {head + "ipvs:\n  udpTimeout: \"10\"\n", "missing unit"},
-		"time of null":         {head + "ipvs:\n  udpTimeout: null\n", `invalid duration ""`},
-		"too large a number":   {head + "conntrack:\n  maxPerCore: 99999999999\n", "maxPerCore"},
-		"unknown mode":         {head + "mode: IPVS\n", `field mode: there is no mode "IPVS"`},
-		"negative timeout":     {head + "ipvs:\n  udpTimeout: -10s\n", "field ipvs.udpTimeout: it is negative"},
-		"negative max":         {head + "conntrack:\n  maxPerCore: -1\n", "field conntrack.maxPerCore: it is negative"},
-		"negative pointer":     {head + "conntrack:\n  tcpCloseWaitTimeout: -1h\n", "field conntrack.tcpCloseWaitTimeout: it is negative"},
-		"huge":                 {head + "# " + strings.Repeat("x", 1<<20), "more than 1048576 bytes"},
-		"alias bomb":           {laughs, "aliases written out"},
-		"alias of long string": {longString(), "aliases written out"},
-		"alias within itself":  {head + "a: &a [*a]\n", "aliases written out"},
-		"deep":                 {head + "a: " + strings.Repeat("[", 100_000), "depth"},
-		"deep JSON":            {strings.Repeat(`{"a":`, 100_000), "depth"},
-		"unknown anchor":       {head + "a: & b\nb: *c\n", "yaml: "},
+		"empty":              {"", "key config.conf: it is empty"},
+		"blank":              {" \n\n", "it is empty"},
+		"no YAML":            {head + "ipvs:\n  udpTimeout:10s\n  scheduler: rr\n", "yaml: line"},
+		"tab":                {head + "ipvs:\n\tudpTimeout: 10s\n", "yaml: line"},
+		"unbalanced":         {head + "ipvs: {udpTimeout: 10s\n", "yaml: line"},
+		"a list":             {"- a\n- b\n", "cannot unmarshal array"},
+		"binary":             {"\x00\x01\xff\xfe", "yaml: "},
+		"no kind":            {"apiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\n", "there is no kind"},
+		"no apiVersion":      {"kind: KubeProxyConfiguration\n", "there is no apiVersion"},
+		"another kind":       {"apiVersion: v1\nkind: ConfigMap\n", `no kind "ConfigMap"`},
+		"another version":    {"apiVersion: kubeproxy.config.k8s.io/v9\nkind: KubeProxyConfiguration\n", `"kubeproxy.config.k8s.io/v9"`},
+		"wrong type":         {head + "conntrack:\n  maxPerCore: many\n", "maxPerCore"},
+		"number for a time":  {head + "ipvs:\n  udpTimeout: 10\n", "cannot unmarshal number"},
+		"time without unit":  {head + "ipvs:\n  udpTimeout: \"10\"\n", "missing unit"},
+		"time of null":       {head + "ipvs:\n  udpTimeout: null\n", `invalid duration ""`},
+		"too large a number": {head + "conntrack:\n  maxPerCore: 99999999999\n", "maxPerCore"},
+		"unknown mode":       {head + "mode: IPVS\n", `field mode: there is no mode "IPVS"`},
+		"negative timeout":   {head + "ipvs:\n  udpTimeout: -10s\n", "field ipvs.udpTimeout: it is negative"},
+		"negative max":       {head + "conntrack:\n  maxPerCore: -1\n", "field conntrack.maxPerCore: it is negative"},
+		"negative pointer":   {head + "conntrack:\n  tcpCloseWaitTimeout: -1h\n", "field conntrack.tcpCloseWaitTimeout: it is negative"},
+		"deep":               {head + "a: " + strings.Repeat("[", 100_000), "depth"},
+		"deep JSON":          {strings.Repeat(`{"a":`, 20_000), "depth"},
+		"unknown anchor":     {head + "a: & b\nb: *c\n", "yaml: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := collect(t, sources(configMap("kube-proxy-master", c.config), configMap("kube-proxy-worker", fixture(t, "worker.yaml"))))
-			if !errors.Is(err, collector.ErrDecode) || !strings.Contains(err.Error(), c.says) {
-				t.Fatalf("error %v instead of one that says %s", err, c.says)
-			}
-			if !strings.HasPrefix(err.Error(), "ConfigMap kube-system/kube-proxy-master: key config.conf: ") || len(err.Error()) > 500 {
-				t.Errorf("error %v", err)
-			}
-			for _, want := range []string{
-				`ack_kubeproxy_config_valid{configmap="kube-proxy-master"} 0`,
-				`ack_kubeproxy_config_valid{configmap="kube-proxy-worker"} 1`,
-				`ack_kubeproxy_config_timeout_seconds{configmap="kube-proxy-worker",protocol="udp"} 10`,
-				`ack_kubeproxy_udp_services 0`,
-			} {
-				if !strings.Contains(got, want+"\n") {
-					t.Errorf("%s is missing from\n%s", want, got)
-				}
-			}
-			if strings.Count(got, `configmap="kube-proxy-master"`) != 1 {
-				t.Errorf("more than valid is shown of it:\n%s", got)
+			got := requireDecodeError(t, configMap("kube-proxy-master", c.config), "key config.conf: ", c.says)
+			if !strings.Contains(got, `ack_kubeproxy_config_valid{configmap="kube-proxy-master"} 0`+"\n") ||
+				strings.Count(got, `configmap="kube-proxy-master"`) != 1 {
+				t.Errorf("not just valid is shown of it:\n%s", got)
 			}
 		})
 	}
+}
+
+// TestConfigurationThatIsNotExamined: kube-proxy could perhaps use it, so that nothing
+// is said about it.
+func TestConfigurationThatIsNotExamined(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ config, says string }{
+		"huge":                 {head + "# " + strings.Repeat("x", bound), "more than 131072 bytes"},
+		"alias bomb":           {laughs, "aliases written out"},
+		"alias of long string": {longString(), "aliases written out"},
+		"alias within itself":  {head + "a: &a [*a]\n", "aliases written out"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := requireDecodeError(t, configMap("kube-proxy-master", c.config), "key config.conf: ", c.says)
+			if strings.Contains(got, `configmap="kube-proxy-master"`) {
+				t.Errorf("something is shown of it:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestOtherKeys: a ConfigMap without the configuration tells nothing about kube-proxy.
+func TestOtherKeys(t *testing.T) {
+	t.Parallel()
+	under := func(data map[string]string) *corev1.ConfigMap {
+		m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy-master"}, Data: data}
+		kubeproxy.TrimConfigMap(m)
+		return m
+	}
+	for name, data := range map[string]map[string]string{
+		"none": nil, "another": {"config.yaml": head, "kubeconfig.conf": "secret"}, "alike": {"Config": head},
+	} {
+		got := requireDecodeError(t, under(data), "there is no key config.conf or config: ", "not examined")
+		if strings.Contains(got, `configmap="kube-proxy-master"`) {
+			t.Errorf("%s: something is shown of it:\n%s", name, got)
+		}
+	}
+	requireDecodeError(t, under(map[string]string{"config": head + "mode: evil\n"}), "key config: ", "field mode")
+	for _, data := range []map[string]string{
+		{"config": head + "mode: nftables\n", "config.yaml": "{"},
+		{"config.conf": head + "mode: nftables\n", "config": "{"},
+	} {
+		got, err := collect(t, sources(under(data)))
+		if err != nil || !strings.Contains(got, `mode="nftables"`) {
+			t.Errorf("%v:\n%s", err, got)
+		}
+	}
+}
+
+// requireDecodeError collects with a ConfigMap kube-proxy-master that cannot be used,
+// and a good one beside it. Its error begins with begins and says says.
+func requireDecodeError(t *testing.T, bad *corev1.ConfigMap, begins, says string) (got string) {
+	t.Helper()
+	got, err := collect(t, sources(bad, configMap("kube-proxy-worker", fixture(t, "worker.yaml"))))
+	if !errors.Is(err, collector.ErrDecode) || !strings.Contains(err.Error(), says) {
+		t.Fatalf("error %v instead of one that says %s", err, says)
+	}
+	if !strings.HasPrefix(err.Error(), "ConfigMap kube-system/kube-proxy-master: "+begins) || len(err.Error()) > 500 {
+		t.Errorf("error %v", err)
+	}
+	for _, want := range []string{
+		`ack_kubeproxy_config_valid{configmap="kube-proxy-worker"} 1`,
+		`ack_kubeproxy_config_timeout_seconds{configmap="kube-proxy-worker",protocol="udp"} 10`,
+		`ack_kubeproxy_udp_services 0`,
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("%s is missing from\n%s", want, got)
+		}
+	}
+	return got
 }
 
 func TestTwoBadConfigurationsAreBothNamed(t *testing.T) {
@@ -201,7 +255,7 @@ func TestTwoBadConfigurationsAreBothNamed(t *testing.T) {
 	absent := configMap("kube-proxy", "")
 	absent.Data = nil
 	_, err := collect(t, sources(configMap("kube-proxy-worker", "{"), absent))
-	if err == nil || !strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy: there is no key config.conf") ||
+	if err == nil || !strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy: there is no key config.conf or config: ") ||
 		!strings.Contains(err.Error(), "ConfigMap kube-system/kube-proxy-worker: key config.conf") {
 		t.Errorf("got %v", err)
 	}
@@ -216,7 +270,7 @@ func TestNearMissesAreValid(t *testing.T) {
 		"an ampersand":        {head + "clusterCIDR: \"a & b\"\nmode: nftables\n", `mode="nftables"`},
 		"0 is not written":    {head + "ipvs:\n  udpTimeout: 0s\n", `strict_errors{configmap="kube-proxy"} 0`},
 		"a scheduler of none": {head + "ipvs:\n  scheduler: \"" + strings.Repeat("x", 1000) + "\"\n", `scheduler="other"`},
-		"just small enough":   {head + "# " + strings.Repeat("x", 1<<20-len(head)-2), `valid{configmap="kube-proxy"} 1`},
+		"just small enough":   {head + "# " + strings.Repeat("x", bound-len(head)-2), `valid{configmap="kube-proxy"} 1`},
 		"fields of the past":  {head + "udpIdleTimeout: 250ms\nconntrack:\n  max: 0\n", `strict_errors{configmap="kube-proxy"} 0`},
 		"named alike":         {head + "ipvs:\n  udpIdleTimeout: 250ms\n", `strict_errors{configmap="kube-proxy"} 1`},
 		"twice":               {head + "mode: ipvs\nmode: iptables\n", `strict_errors{configmap="kube-proxy"} 1`},
@@ -313,8 +367,8 @@ func TestOneConfigMapInTwoListersIsShownOnce(t *testing.T) {
 
 func TestTrimKeepsNoMoreThanIsUsed(t *testing.T) {
 	t.Parallel()
-	m := configMap("kube-proxy", strings.Repeat("x", 1<<21))
-	if m.Labels != nil || len(m.Data) != 1 || len(m.Data["config.conf"]) != 1<<20+1 || m.ResourceVersion != "7" {
+	m := configMap("kube-proxy", strings.Repeat("x", 2*bound))
+	if m.Labels != nil || len(m.Data) != 1 || len(m.Data["config.conf"]) != bound+1 || m.ResourceVersion != "7" {
 		t.Errorf("%v, %d keys, %d bytes", m.ObjectMeta, len(m.Data), len(m.Data["config.conf"]))
 	}
 	want := []string{"metadata.name=kube-proxy-worker", "metadata.name=kube-proxy-master", "metadata.name=kube-proxy"}
@@ -340,4 +394,59 @@ func FuzzConfiguration(f *testing.F) {
 			t.Fatalf("%v\n%s", err, got)
 		}
 	})
+}
+
+// TestUnchangedConfigurationIsNotReadAgain counts allocations: to decode one takes
+// thousands.
+func TestUnchangedConfigurationIsNotReadAgain(t *testing.T) {
+	for name, config := range map[string]string{"good": head + manyFields(1000), "bad": head + "a: " + strings.Repeat("[", 1000)} {
+		s := sources(configMap("kube-proxy", config))
+		collect := func(c *kubeproxy.Collector) {
+			if _, err := c.Collect(t.Context()); err != nil && !errors.Is(err, collector.ErrDecode) {
+				t.Fatal(err)
+			}
+		}
+		c := kubeproxy.New(slog.New(slog.DiscardHandler), s)
+		collect(c)
+		again := testing.AllocsPerRun(10, func() { collect(c) })
+		anew := testing.AllocsPerRun(10, func() { collect(kubeproxy.New(slog.New(slog.DiscardHandler), s)) })
+		if again*5 > anew {
+			t.Errorf("%s: %v allocations, and %v for the first time", name, again, anew)
+		}
+	}
+}
+
+// manyFields is a configuration of so many bytes that kube-proxy ignores.
+func manyFields(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len()+len("f000000: 1\n") <= size; i++ {
+		fmt.Fprintf(&b, "f%06d: 1\n", i)
+	}
+	return b.String()
+}
+
+// BenchmarkCollect reads configurations that cost as much as the bound allows.
+func BenchmarkCollect(b *testing.B) {
+	for name, config := range map[string]string{
+		"ordinary": fixture(b, "worker.yaml"),
+		"list":     head + "nodePortAddresses: [" + strings.Repeat("x,", (bound-len(head)-30)/2) + "x]\n",
+		"fields":   head + manyFields(bound-len(head)),
+		"aliases":  head + "a: &a x\nb: [" + strings.Repeat("*a,", (bound-len(head)-30)/3) + "*a]\n",
+	} {
+		s := sources(configMap("kube-proxy", config))
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = kubeproxy.New(slog.New(slog.DiscardHandler), s).Collect(b.Context())
+			}
+		})
+		b.Run(name+" unchanged", func(b *testing.B) {
+			c := kubeproxy.New(slog.New(slog.DiscardHandler), s)
+			_, _ = c.Collect(b.Context())
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = c.Collect(b.Context())
+			}
+		})
+	}
 }

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 )
 
@@ -21,7 +22,7 @@ const (
 	// huge is nearly as much as the API server lets a ConfigMap have.
 	huge = 900 << 10
 	// maxResident bounds what the exporter holds whatever a ConfigMap has, in MiB.
-	maxResident = 200
+	maxResident = 120
 )
 
 // badInput is what a ConfigMap must not do any harm with.
@@ -30,6 +31,8 @@ type badInput struct {
 	configMap *corev1.ConfigMap
 	// shows is what the exporter makes of it where it is strange, but no error.
 	shows func(exporter.Metrics) error
+	// also is what the exporter says of it where it is an error; nil for nothing else.
+	also func(exporter.Metrics) error
 }
 
 // subject is a ConfigMap, and the collector that reads it.
@@ -56,8 +59,10 @@ func corefileSubject() subject {
 			// CoreDNS takes it for one that serves nothing of use.
 			{name: "empty", configMap: corefileMap(""), shows: check("kubernetes", 0)},
 			{name: "broken", configMap: corefileMap(".:53 {\n  errors\n")},
-			{name: "huge nesting", configMap: corefileMap(strings.Repeat("a {\n", huge/4))},
-			{name: "many blocks", configMap: corefileMap(strings.Repeat("example.org {\n  errors\n}\n", 20_000)), shows: check("root", 0)},
+			{name: "huge", configMap: corefileMap(good + strings.Repeat("#", huge))},
+			{name: "many words", configMap: corefileMap(strings.Repeat("a {\n", 50_000))},
+			{name: "deep nesting", configMap: corefileMap(strings.Repeat("a {\n", 12_000))},
+			{name: "many blocks", configMap: corefileMap(strings.Repeat("example.org {\n  errors\n}\n", 6_000)), shows: check("root", 0)},
 			{name: "snippets that multiply", configMap: corefileMap(multiplyingSnippets())},
 			// Of our own files and environment nothing may be read.
 			{name: "our files", configMap: corefileMap(".:53 {\n  import /proc/self/environ\n  import ../../*\n  errors {$HOME} {%PATH%}\n}\n"), shows: isUnknown("health")},
@@ -93,17 +98,26 @@ func multiplyingSnippets() string {
 func proxySubject() subject {
 	good := proxyConfig("300s")
 	return subject{
-		collector: "kubeproxy", good: proxyMap(good), usable: udpTimeout(300), kept: []string{"ack_kubeproxy_services", "ack_kubeproxy_config_valid"},
+		collector: "kubeproxy", good: proxyMap(good), usable: udpTimeout(300), kept: []string{"ack_kubeproxy_services"},
 		inputs: []badInput{
-			{name: "empty", configMap: proxyMap("")},
-			{name: "broken", configMap: proxyMap("mode: [ipvs\n")},
-			{name: "unknown mode", configMap: proxyMap(strings.Replace(good, "mode: ipvs", "mode: evil", 1))},
-			{name: "huge nesting", configMap: proxyMap(good + "x: " + strings.Repeat("[", huge))},
-			{name: "long list", configMap: proxyMap(proxyConfig("72s") + "nodePortAddresses: [" + strings.Repeat("x,", huge/16) + "x]\n"), shows: udpTimeout(72)},
+			// It tells nothing about kube-proxy.
+			{name: "no key", configMap: configMap("kube-proxy-worker", "other", good), also: lacks("ack_kubeproxy_config_valid")},
+			{name: "another key", configMap: configMap("kube-proxy-worker", "config", proxyConfig("71s")), shows: udpTimeout(71)},
+			{name: "empty", configMap: proxyMap(""), also: isInvalid},
+			{name: "broken", configMap: proxyMap("mode: [ipvs\n"), also: isInvalid},
+			{name: "unknown mode", configMap: proxyMap(strings.Replace(good, "mode: ipvs", "mode: evil", 1)), also: isInvalid},
+			{name: "huge", configMap: proxyMap(good + "x: [" + strings.Repeat("x,", huge/2) + "x]\n"), also: lacks("ack_kubeproxy_config_valid")},
+			{name: "deep nesting", configMap: proxyMap(good + "x: " + strings.Repeat("[", 120<<10)), also: isInvalid},
+			{name: "long list", configMap: proxyMap(proxyConfig("72s") + "nodePortAddresses: [" + strings.Repeat("x,", 60<<10) + "x]\n"), shows: udpTimeout(72)},
 			{name: "many unknown fields", configMap: proxyMap(proxyConfig("73s") + manyFields()), shows: udpTimeout(73)},
-			{name: "aliases that multiply", configMap: proxyMap(multiplyingAliases() + good)},
+			{name: "aliases that multiply", configMap: proxyMap(multiplyingAliases() + good), also: lacks("ack_kubeproxy_config_valid")},
 		},
 	}
+}
+
+// isInvalid is for a configuration that kube-proxy cannot use.
+func isInvalid(m exporter.Metrics) error {
+	return has(0, "ack_kubeproxy_config_valid", "configmap", "kube-proxy-worker")(m)
 }
 
 func udpTimeout(seconds float64) func(exporter.Metrics) error {
@@ -112,7 +126,7 @@ func udpTimeout(seconds float64) func(exporter.Metrics) error {
 
 func manyFields() string {
 	var b strings.Builder
-	for i := range huge / 128 {
+	for i := range 8000 {
 		fmt.Fprintf(&b, "field%06d: 1\n", i)
 	}
 	return b.String()
@@ -172,7 +186,7 @@ func TestBadInput(t *testing.T) {
 }
 
 // try writes one input, and the good ConfigMap afterwards.
-func (s subject) try(t *testing.T, c *cluster.Cluster, r *replica, input badInput) {
+func (s subject) try(t *testing.T, c *clustertest.Cluster, r *replica, input badInput) {
 	t.Helper()
 	before, logged := scrape(t, r), s.warnings(t, r)
 	c.Put(t, input.configMap)
@@ -185,6 +199,9 @@ func (s subject) try(t *testing.T, c *cluster.Cluster, r *replica, input badInpu
 	errs := []error{others(after, s.collector)}
 	if input.shows != nil {
 		errs = append(errs, succeeds(after, s.collector))
+	}
+	if input.also != nil {
+		errs = append(errs, input.also(after))
 	}
 	for _, family := range s.kept {
 		if absent(after, family) == nil {

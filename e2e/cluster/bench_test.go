@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -76,7 +78,7 @@ func BenchmarkScale(b *testing.B) {
 }
 
 // benchmarkStart starts the cluster role with its defaults.
-func benchmarkStart(b *testing.B, c *cluster.Cluster) (measured, *replica) {
+func benchmarkStart(b *testing.B, c *clustertest.Cluster) (measured, *replica) {
 	exporter.Binary(b) // built before the clock runs
 	r := newReplica(b, c, "replica-a", firstAddress)
 	began := time.Now()
@@ -101,7 +103,7 @@ func benchmarkStart(b *testing.B, c *cluster.Cluster) (measured, *replica) {
 }
 
 // startStateMetrics starts kube-state-metrics and waits until it shows the same.
-func startStateMetrics(b *testing.B, c *cluster.Cluster, w *world.World) measured {
+func startStateMetrics(b *testing.B, c *clustertest.Cluster, w *world.World) measured {
 	b.Helper()
 	s := c.StateMetrics(b, w, watchedKinds()...)
 	began := time.Now()
@@ -132,13 +134,13 @@ func startStateMetrics(b *testing.B, c *cluster.Cluster, w *world.World) measure
 	return p
 }
 
-func (p measured) usage(b *testing.B, c *cluster.Cluster) usage {
+func (p measured) usage(b *testing.B, c *clustertest.Cluster) usage {
 	b.Helper()
 	return usage{processCPU(b, p.pid), len(c.Requests(b, p.user))}
 }
 
 // benchmarkSteady has the nodes report, and both processes scraped.
-func benchmarkSteady(b *testing.B, c *cluster.Cluster, ours, theirs measured) {
+func benchmarkSteady(b *testing.B, c *clustertest.Cluster, ours, theirs measured) {
 	before := []usage{ours.usage(b, c), theirs.usage(b, c)}
 	writes := time.NewTicker(nodeWrites)
 	defer writes.Stop()
@@ -170,8 +172,151 @@ func benchmarkSteady(b *testing.B, c *cluster.Cluster, ours, theirs measured) {
 	budget(b, "slowest scrape", float64(slices.Max(took))/float64(time.Millisecond), "scrape-ms", 250)
 }
 
+const (
+	scaleSecrets  = 10_000
+	scaleReleases = 2_000
+	// secretScrapes is the pause between two scrapes while Secrets change.
+	secretScrapes = time.Second
+)
+
+// BenchmarkCertificates measures the cluster role with as many TLS Secrets as its
+// budget is for, among Secrets of Helm that are ten times as large: from the start
+// until all are shown, scraped for a while, while all of them are renewed, and while
+// they are listed anew since the API server was restarted.
+func BenchmarkCertificates(b *testing.B) {
+	c := start(b, cluster.Options{})
+	c.Load(b, cluster.Scale{Secrets: scaleSecrets, Releases: scaleReleases})
+	exporter.Binary(b) // built before the clock runs
+	r := newReplica(b, c, "replica-a", firstAddress)
+	began := time.Now()
+	r.start(b, "--collector.certificate_secrets.interval=5s")
+	complete := func(m exporter.Metrics) error {
+		return errors.Join(succeeds(m, certificates), m.Expect(scaleSecrets, located, "source", "secret"))
+	}
+	r.Await(b, patience, complete)
+	took := time.Since(began)
+	pid := r.PID()
+	b.Run("start", func(b *testing.B) {
+		report(b, took.Seconds(), "s")
+		report(b, processCPU(b, pid).Seconds(), "cpu-s")
+		report(b, received(b, pid), "received-MiB")
+		report(b, float64(len(c.Requests(b, exporterUser))), "requests")
+		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+	})
+	b.Run("steady", func(b *testing.B) {
+		resetPeak(b, pid)
+		before := processCPU(b, pid)
+		slowest := scrapeFor(b, r, timer(b, window))
+		report(b, 100*float64(processCPU(b, pid)-before)/float64(window), "%-of-a-core")
+		report(b, memory(b, pid, "VmRSS"), "MiB")
+		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+		budget(b, "slowest scrape", float64(slowest)/float64(time.Millisecond), "scrape-ms", 250)
+	})
+	b.Run("renew", func(b *testing.B) {
+		resetPeak(b, pid)
+		before := processCPU(b, pid)
+		done := make(chan error, 1)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			done <- c.RotateSecrets(b.Context(), scaleSecrets)
+		}()
+		scrapeFor(b, r, ended)
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+		r.AwaitRefresh(b, patience, certificates)
+		report(b, (processCPU(b, pid) - before).Seconds(), "cpu-s")
+		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+	})
+	// A restarted API server refuses everybody until it knows the rights.
+	requireRights(b, c, false)
+	b.Run("relist", func(b *testing.B) {
+		resetPeak(b, pid)
+		before, lists := processCPU(b, pid), secretLists(b, c)
+		c.StopAPI(b)
+		c.StartAPI(b)
+		r.AwaitRefresh(b, patience, certificates)
+		r.Await(b, patience, complete)
+		if n := secretLists(b, c) - lists; n < scaleSecrets/1000 {
+			b.Errorf("%d pages of Secrets were asked for: no list anew", n)
+		}
+		report(b, (processCPU(b, pid) - before).Seconds(), "cpu-s")
+		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+	})
+	r.stop(b)
+}
+
+// secretLists is how many pages of Secrets have been asked for.
+func secretLists(b *testing.B, c *clustertest.Cluster) (n int) {
+	b.Helper()
+	for _, q := range c.Requests(b, exporterUser) {
+		if q.Resource == "secrets" && q.Verb == "list" {
+			n++
+		}
+	}
+	return n
+}
+
+// timer ends after d.
+func timer(b *testing.B, d time.Duration) <-chan struct{} {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), d)
+	b.Cleanup(cancel)
+	return ctx.Done()
+}
+
+// scrapeFor scrapes until it has ended, and returns how long the slowest took.
+func scrapeFor(b *testing.B, r *replica, ended <-chan struct{}) (slowest time.Duration) {
+	b.Helper()
+	ticker := time.NewTicker(secretScrapes)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ended:
+			return slowest
+		case <-ticker.C:
+			slowest = max(slowest, timed(b, func(ctx context.Context) error {
+				_, _, err := r.Get(ctx, "/metrics")
+				return err
+			}))
+		}
+	}
+}
+
+// resetPeak has the kernel begin anew with the largest resident size.
+func resetPeak(b *testing.B, pid int) {
+	b.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// received is what has come over the network of a process, in MiB.
+func received(b *testing.B, pid int) float64 {
+	b.Helper()
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	sum := 0.0
+	for line := range strings.Lines(string(table)) {
+		name, counters, ok := strings.Cut(line, ":")
+		fields := strings.Fields(counters)
+		if !ok || strings.TrimSpace(name) == "lo" || len(fields) == 0 {
+			continue
+		}
+		n, err := strconv.ParseFloat(fields[0], 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += n
+	}
+	return sum / (1 << 20)
+}
+
 // writeStatus is what a kubelet does now and again.
-func writeStatus(b *testing.B, c *cluster.Cluster, number int) {
+func writeStatus(b *testing.B, c *clustertest.Cluster, number int) {
 	b.Helper()
 	nodes := c.Client().CoreV1().Nodes()
 	node, err := nodes.Get(b.Context(), cluster.Node(number).Name, metav1.GetOptions{})

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -41,7 +42,7 @@ func testedCorefile() string {
 // and a node probes.
 type dnsScene struct {
 	scene
-	a, b, upstream *cluster.CoreDNS
+	a, b, upstream *clustertest.CoreDNS
 	podA, podB     *corev1.Pod
 	service        *corev1.Service
 	nodeWorld      *world.World
@@ -100,7 +101,7 @@ func (s *dnsScene) startNode() {
 		s.t.Fatal(err)
 	}
 	s.c.Join(s.t, s.nodeWorld, nodeAddress)
-	cluster.Balance(s.t, s.nodeWorld, cluster.DNSAddress, dnsAddressB)
+	clustertest.Balance(s.t, s.nodeWorld, cluster.DNSAddress, dnsAddressB)
 	s.node = exporter.Start(s.t, s.nodeWorld, exporter.Config{Args: []string{
 		"--collector.dnsprobe.interval=" + probeInterval.String(), "--collector.dnsprobe.timeout=700ms",
 		"--collector.dnsprobe.targets-file=" + targets, "--collector.dnsprobe.external-name=" + externalName,
@@ -390,7 +391,7 @@ func (s *dnsScene) stale() {
 	kept := probes{kind: "cluster_dns", socket: "kept"}
 	fresh := probes{kind: "cluster_dns", socket: "fresh"}
 	s.probed(expectation{probes: kept}, expectation{probes: fresh})
-	cluster.Balance(s.t, s.nodeWorld, cluster.DNSAddress, dnsAddressA)
+	clustertest.Balance(s.t, s.nodeWorld, cluster.DNSAddress, dnsAddressA)
 	s.b.Link.Cut(s.t)
 	s.probed(expectation{probes: kept, none: true, reason: "timeout"}, expectation{probes: fresh},
 		expectation{probes: probes{server: dnsAddressB}, none: true}, expectation{probes: probes{server: dnsAddressA}})

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 )
 
 const (
@@ -185,7 +186,7 @@ func userPod(name, node string, injected bool) *corev1.Pod {
 }
 
 // putNodes registers the nodes with the numbers below n.
-func putNodes(t testing.TB, c *cluster.Cluster, n int) {
+func putNodes(t testing.TB, c *clustertest.Cluster, n int) {
 	t.Helper()
 	for number := range n {
 		c.Put(t, cluster.Node(number))

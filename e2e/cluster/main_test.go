@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -49,9 +50,9 @@ var exporterUser = cluster.ServiceAccountUser(namespace, account)
 
 // start starts a cluster in a world of its own, and grants the rights that the
 // project ships.
-func start(t testing.TB, options cluster.Options) *cluster.Cluster {
+func start(t testing.TB, options cluster.Options) *clustertest.Cluster {
 	t.Helper()
-	c := cluster.Start(t, world.New(t), options)
+	c := clustertest.Start(t, world.New(t), options)
 	c.Apply(t, []byte(`{apiVersion: v1, kind: Namespace, metadata: {name: `+namespace+`}}`))
 	c.ApplyFile(t, rbacFile)
 	return c
@@ -62,13 +63,13 @@ type replica struct {
 	*exporter.Process
 	name, address string
 	world         *world.World
-	link          *cluster.Link
+	link          *clustertest.Link
 	environment   []string
 	log           string
 }
 
 // newReplica makes the pod.
-func newReplica(t testing.TB, c *cluster.Cluster, name, address string) *replica {
+func newReplica(t testing.TB, c *clustertest.Cluster, name, address string) *replica {
 	t.Helper()
 	r := &replica{name: name, address: address, world: world.New(t)}
 	r.link = c.Join(t, r.world, address)
@@ -96,7 +97,7 @@ func (r *replica) start(t testing.TB, args ...string) {
 }
 
 // run makes a pod, and starts the role in it.
-func run(t testing.TB, c *cluster.Cluster, name, address string, args ...string) *replica {
+func run(t testing.TB, c *clustertest.Cluster, name, address string, args ...string) *replica {
 	t.Helper()
 	r := newReplica(t, c, name, address)
 	r.start(t, args...)
@@ -124,13 +125,19 @@ func (r *replica) output(t testing.TB) string {
 // every has the collectors refresh in this interval.
 func every(interval time.Duration) []string {
 	var flags []string
-	for _, name := range collectors() {
+	for _, name := range append(collectors(), certificates, "certificate_bundles", "certificate_endpoints") {
 		flags = append(flags, fmt.Sprintf("--collector.%s.interval=%s", name, interval))
 	}
-	return append(flags, "--collector.coredns.timeout=500ms")
+	return append(flags, "--collector.coredns.timeout=500ms",
+		"--collector.certificate_bundles.timeout=500ms", "--collector.certificate_endpoints.timeout=500ms")
 }
 
-// collectors are those of the cluster role that act on the leader only.
+// certificates is the collector that always applies: a cluster without Secrets has none
+// that is wrong.
+const certificates = "certificate_secrets"
+
+// collectors are those of the cluster role that act on the leader only, and look at
+// CoreDNS, NodeLocal DNSCache and kube-proxy.
 func collectors() []string {
 	return []string{"coredns", "kubeproxy", "nodelocaldns", "nodelocaldns_pods"}
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 )
 
@@ -48,7 +49,7 @@ func TestObjects(t *testing.T) {
 // scene changes a cluster that one replica watches.
 type scene struct {
 	t testing.TB
-	c *cluster.Cluster
+	c *clustertest.Cluster
 	r *replica
 }
 

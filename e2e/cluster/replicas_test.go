@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 )
 
@@ -107,7 +108,7 @@ func requireTook(t testing.TB, since time.Time, from, to time.Duration) {
 }
 
 // requireIdle fails where a standby has asked for anything but the lease.
-func requireIdle(t testing.TB, c *cluster.Cluster, r *replica) {
+func requireIdle(t testing.TB, c *clustertest.Cluster, r *replica) {
 	t.Helper()
 	asked := 0
 	for _, q := range c.Requests(t, exporterUser) {
@@ -125,7 +126,7 @@ func requireIdle(t testing.TB, c *cluster.Cluster, r *replica) {
 }
 
 // requireLeaseOf fails where somebody else holds the lease; nil is nobody.
-func requireLeaseOf(t testing.TB, c *cluster.Cluster, r *replica) {
+func requireLeaseOf(t testing.TB, c *clustertest.Cluster, r *replica) {
 	t.Helper()
 	want := ""
 	if r != nil {

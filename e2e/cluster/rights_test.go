@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/world"
 )
@@ -87,7 +88,7 @@ func atoms(rule rbacv1.PolicyRule, namespace string) []right {
 
 // requireRights compares what the exporter asked for with what it may. all: each
 // right has been of use.
-func requireRights(t testing.TB, c *cluster.Cluster, all bool) {
+func requireRights(t testing.TB, c *clustertest.Cluster, all bool) {
 	t.Helper()
 	rights := shippedRights(t)
 	// A request is logged a moment after its answer.
@@ -124,17 +125,19 @@ func judge(q cluster.Request, rights []right, used map[right]bool) error {
 	return nil
 }
 
+// tlsSecrets selects the Secrets that may be asked for.
+const tlsSecrets = "type=kubernetes.io/tls"
+
 // watches is what is watched, and by which selectors.
 func watches() []string {
 	in := func(resource, selector string) string { return system + " " + resource + " " + selector }
 	named := func(resource, name string) string { return in(resource, "metadata.name="+name) }
 	list := []string{
-		" nodes ", " services ",
+		" nodes ", " services ", " ingresses ", " secrets " + tlsSecrets,
 		" namespaces node-local-dns-injection=enabled",
 		" mutatingwebhookconfigurations metadata.name=" + controllerName,
 		in("pods", "k8s-app=kube-dns"),
 		in("endpointslices", "kubernetes.io/service-name=kube-dns"),
-		named("services", "kube-dns"),
 		named("deployments", "coredns"), named("deployments", controllerName),
 		named("daemonsets", "node-local-dns"), named("daemonsets", "terway-eniip"),
 	}
@@ -146,13 +149,15 @@ func watches() []string {
 }
 
 // requireSelectors fails where more is watched than is needed, or listed at once.
-func requireSelectors(t testing.TB, c *cluster.Cluster) {
+func requireSelectors(t testing.TB, c *clustertest.Cluster) {
 	t.Helper()
 	watched := make(map[string]bool)
 	for _, q := range c.Requests(t, exporterUser) {
 		switch {
 		case q.Verb == "watch":
 			watched[strings.Join([]string{q.Namespace, q.Resource, q.LabelSelector + q.FieldSelector}, " ")] = true
+		case q.Resource == "secrets" && (q.FieldSelector != tlsSecrets || q.Query.Get("limit") == ""):
+			t.Errorf("Secrets are asked for by %s", q)
 		case q.Verb == "list" && q.Resource == "pods" && q.LabelSelector == "":
 			if q.Query.Get("limit") == "" || !strings.Contains(q.FieldSelector, "status.phase!=") {
 				t.Errorf("pods are listed at once: %s", q)
@@ -165,7 +170,7 @@ func requireSelectors(t testing.TB, c *cluster.Cluster) {
 }
 
 // requireUserAgent fails where a request does not tell who makes it.
-func requireUserAgent(t testing.TB, c *cluster.Cluster, r *replica) {
+func requireUserAgent(t testing.TB, c *clustertest.Cluster, r *replica) {
 	t.Helper()
 	m, err := r.ScrapeOnce(t.Context())
 	if err != nil {
@@ -190,7 +195,7 @@ func isBuild(m exporter.Metrics, version string) bool {
 }
 
 // targets is what the ConfigMap for the DNS probes holds.
-func targets(ctx context.Context, c *cluster.Cluster) (string, error) {
+func targets(ctx context.Context, c *clustertest.Cluster) (string, error) {
 	m, err := c.Client().CoreV1().ConfigMaps(namespace).Get(ctx, targetsMap, metav1.GetOptions{})
 	if err != nil {
 		return "", err
@@ -199,7 +204,7 @@ func targets(ctx context.Context, c *cluster.Cluster) (string, error) {
 }
 
 // awaitTargets waits until the ConfigMap has these addresses, and returns it.
-func awaitTargets(t testing.TB, c *cluster.Cluster, addresses ...string) (content string) {
+func awaitTargets(t testing.TB, c *clustertest.Cluster, addresses ...string) (content string) {
 	t.Helper()
 	world.Eventually(t, patience, func() (err error) {
 		if content, err = targets(t.Context(), c); err != nil {

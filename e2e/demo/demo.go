@@ -16,9 +16,11 @@ import (
 	"sync"
 	"time"
 
+	"ack-exporter/e2e/internal/dnscluster"
 	"ack-exporter/e2e/internal/flows"
 	"ack-exporter/e2e/internal/monitoring"
 	"ack-exporter/e2e/internal/node"
+	"ack-exporter/e2e/internal/poll"
 	"ack-exporter/e2e/internal/sandbox"
 	"ack-exporter/mixin"
 )
@@ -33,6 +35,11 @@ const (
 
 const (
 	nodeName = "demo-node"
+	// job is what the rules call the exporters.
+	job = "ack-exporter"
+	// withoutKernelLog is for all nodes: the log is the machine's, and what it tells
+	// is none of this.
+	withoutKernelLog = "--no-collector.kmsg"
 	// maxFlows bounds what is opened: a flow takes some hundred bytes of the
 	// kernel's memory.
 	maxFlows     = 1_000_000
@@ -52,8 +59,10 @@ type demo struct {
 	events    chan event
 
 	folder  string
+	binary  string // of the exporter
 	sandbox *sandbox.Sandbox
 	sender  *flows.Sender
+	stack   *monitoring.Stack
 	address struct{ exporter, prometheus, alertmanager, webhook string }
 }
 
@@ -91,6 +100,7 @@ func (d *demo) play(ctx context.Context, install bool) error {
 		d.tell,
 		d.conntrack,
 		d.parameter,
+		d.cluster,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -101,8 +111,7 @@ func (d *demo) play(ctx context.Context, install bool) error {
 	return nil
 }
 
-// startNode makes a node and starts the exporter on it. The exporter gets a
-// socket of the machine, so that it can be reached from outside the node.
+// startNode makes a node and starts the exporter on it.
 func (d *demo) startNode(ctx context.Context) error {
 	var err error
 	if d.folder, err = os.MkdirTemp("", "ack-exporter-demo-"); err != nil {
@@ -110,78 +119,78 @@ func (d *demo) startNode(ctx context.Context) error {
 	}
 	d.atEnd(func() error { return os.RemoveAll(d.folder) })
 
-	binary := os.Getenv("E2E_EXPORTER")
-	if binary == "" {
-		binary = filepath.Join(d.folder, "ack-exporter")
+	d.binary = os.Getenv("E2E_EXPORTER")
+	if d.binary == "" {
+		d.binary = filepath.Join(d.folder, "ack-exporter")
 		d.say("building the exporter")
-		if err := node.Build(ctx, binary); err != nil {
+		if err := node.Build(ctx, d.binary); err != nil {
 			return err
 		}
 	}
 	d.say("making a node: a network and a process namespace, in which things go wrong without harm")
-	if d.sandbox, err = sandbox.New(ctx); err != nil {
+	if d.sandbox, err = d.newNode(ctx); err != nil {
 		return err
-	}
-	d.atEnd(d.sandbox.Close)
-	for name, value := range node.Healthy() {
-		if err := d.sandbox.SetSysctl(name, value); err != nil {
-			return err
-		}
 	}
 	if d.sender, err = flows.NewSender(ctx, d.sandbox); err != nil {
 		return err
 	}
 	d.atEnd(d.sender.Close)
-	return d.startExporter(ctx, binary)
+	d.say("starting the exporter")
+	d.address.exporter, err = d.startExporter(ctx, d.sandbox, node.Config{Args: []string{
+		// What is in the table is known after seconds, by a sample.
+		"--collector.conntrack_table.interval=1s", "--collector.conntrack_table.max-entries=20000",
+		withoutKernelLog,
+	}})
+	return err
 }
 
-func (d *demo) startExporter(ctx context.Context, binary string) error {
-	listener, err := listen(ctx, exporterPort)
+// newSandbox makes a sandbox that ends with the demo.
+func (d *demo) newSandbox(ctx context.Context) (*sandbox.Sandbox, error) {
+	s, err := sandbox.New(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = listener.Close() }()
-	d.address.exporter = listener.Addr().String()
-	d.say("starting the exporter")
-	p, err := node.Start(ctx, d.sandbox, node.Config{
-		Binary: binary, Listener: listener,
-		// What is in the table is known after seconds, by a sample. The kernel log is
-		// the machine's, and what it tells is none of this.
-		Args: []string{
-			"--collector.conntrack_table.interval=1s", "--collector.conntrack_table.max-entries=20000",
-			"--no-collector.kmsg",
-		},
-	})
+	d.atEnd(s.Close)
+	return s, nil
+}
+
+// newNode makes a sandbox with kernel parameters as ACK wants them.
+func (d *demo) newNode(ctx context.Context) (*sandbox.Sandbox, error) {
+	s, err := d.newSandbox(ctx)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	for name, value := range node.Healthy() {
+		if err := s.SetSysctl(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// startExporter starts the exporter in a sandbox, waits until each collector has
+// looked once, and returns where it listens: at a socket of the machine, so that it
+// can be reached from outside.
+func (d *demo) startExporter(ctx context.Context, s *sandbox.Sandbox, config node.Config) (address string, err error) {
+	if config.Listener, err = listen(ctx, exporterPort); err != nil {
+		return "", err
+	}
+	defer func() { _ = config.Listener.Close() }()
+	config.Binary = d.binary
+	p, err := node.Start(ctx, s, config)
+	if err != nil {
+		return "", err
 	}
 	d.atEnd(func() error {
 		_, err := p.Stop(node.StopTimeout)
 		return err
 	})
-	if err := d.awaitExporter(ctx); err != nil {
-		return fmt.Errorf("%w\n%s", err, p.Output())
+	address = config.Listener.Addr().String()
+	err = poll.Until(ctx, readyTimeout, func() error { return ready(ctx, "http://"+address+"/readyz") })
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, p.Output())
 	}
-	return nil
-}
-
-// awaitExporter waits until every collector has looked once.
-func (d *demo) awaitExporter(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ready(ctx, "http://"+d.address.exporter+"/readyz")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
-		}
-	}
+	return address, nil
 }
 
 func ready(ctx context.Context, url string) error {
@@ -210,8 +219,12 @@ func (d *demo) startMonitoring(ctx context.Context) error {
 	d.say("starting Prometheus and Alertmanager; the rules have seconds in place of minutes, so that there is something to see soon")
 	extra := fmt.Sprintf(`{
 		runbookURLPrefix: 'http://%s/runbooks',
-		alerts+: { ACKConntrackTableNearlyFull+: { warning+: { 'for': '5s' }, critical+: { 'for': '5s' } } },
-	}`, d.address.exporter)
+		alerts+: {
+			ACKConntrackTableNearlyFull+: { warning+: { 'for': '5s' }, critical+: { 'for': '5s' } },
+			// A configuration that cannot be read has an alert of its own, which comes before this one.
+			ACKExporterCollectorFailing+: { warning+: { 'for': '1m' } },
+		},
+	} + %s`, d.address.exporter, dnscluster.ShortAlerts)
 	pack, err := mixin.Render(monitoring.Short(d.address.webhook, extra))
 	if err != nil {
 		return err
@@ -220,20 +233,22 @@ func (d *demo) startMonitoring(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stack, err := monitoring.Start(ctx, monitoring.Config{
+	d.stack, err = monitoring.Start(ctx, monitoring.Config{
 		Binaries: binaries, Sandbox: d.sandbox.WithoutNetwork(), Folder: d.folder,
 		PrometheusAddress: d.address.prometheus, AlertmanagerAddress: d.address.alertmanager,
 		Rules: pack.Rules, Alertmanager: pack.Alertmanager,
-		Targets: map[string][]monitoring.Target{"ack-exporter": {{
-			Address: d.address.exporter,
-			Labels:  map[string]string{"cluster": "demo", "node": nodeName, "pod": "ack-exporter-demo"},
-		}}},
+		Targets: map[string][]monitoring.Target{job: {target(d.address.exporter, nodeName, "ack-exporter-demo")}},
 	})
 	if err != nil {
 		return err
 	}
-	d.atEnd(stack.Stop)
+	d.atEnd(d.stack.Stop)
 	return nil
+}
+
+// target is an exporter as Prometheus finds it in a cluster.
+func target(address, node, pod string) monitoring.Target {
+	return monitoring.Target{Address: address, Labels: map[string]string{"cluster": "demo", "node": node, "pod": pod}}
 }
 
 // choosePorts finds ports for what is started next, and starts the webhook.

@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"ack-exporter/e2e/internal/cluster"
 	"ack-exporter/e2e/internal/monitoring"
 	"ack-exporter/e2e/internal/sandbox"
 	"ack-exporter/e2e/internal/world"
@@ -27,8 +29,10 @@ func TestMain(m *testing.M) { world.Main(m, nil) }
 const (
 	buildTimeout = 5 * time.Minute
 	playTimeout  = 4 * time.Minute
-	// endTimeout is how long an interrupt may take.
-	endTimeout = 15 * time.Second
+	// endTimeout is how long an interrupt may take, startingEndTimeout how long while
+	// something starts: Prometheus stops only once it has started.
+	endTimeout         = 15 * time.Second
+	startingEndTimeout = time.Minute
 )
 
 // steps are what the demo prints, in this order, with other lines between them.
@@ -48,6 +52,28 @@ var steps = []string{
 	`FIRING   critical ACKIPForwardingOff demo-node – net\.ipv4\.ip_forward of node demo-node is not 1\. `,
 	`MENDED   net\.ipv4\.ip_forward`,
 	`RESOLVED critical ACKIPForwardingOff`,
+}
+
+// clusterSteps follow where the programs of a cluster have been built.
+var clusterSteps = []string{
+	`starting a cluster: etcd, kube-apiserver`,
+	`HEALTHY  both replicas of CoreDNS answer, and node \S+ gets answers .*: nothing fires`,
+	`WRONG    the resolver of the VPC`,
+	`FIRING   critical (ACKDNSExternalFailing (\S+) – .* Names of the cluster resolve\. Of its other probes these fail: .*vpc \(|ACKVPCResolverFailing )`,
+	`FIRING   critical (ACKDNSExternalFailing|ACKVPCResolverFailing) `,
+	`MENDED   the resolver answers`,
+	`RESOLVED critical (ACKDNSExternalFailing|ACKVPCResolverFailing) `,
+	`RESOLVED critical (ACKDNSExternalFailing|ACKVPCResolverFailing) `,
+	`WRONG    in the ConfigMap of kube-proxy`,
+	`FIRING   critical ACKKubeProxyConfigInvalid +– kube-proxy cannot read the configuration in the ConfigMap kube-proxy-worker\.`,
+	`MENDED   it is udpTimeout`,
+	`RESOLVED critical ACKKubeProxyConfigInvalid`,
+	`that was all`,
+}
+
+// withoutClusterSteps follow where they have not.
+var withoutClusterSteps = []string{
+	"left out: .*`make e2e-binaries`",
 	`that was all`,
 }
 
@@ -56,10 +82,14 @@ func TestDemo(t *testing.T) {
 	requireRoot(t)
 	before := machineState(t)
 	temporary := t.TempDir()
-	marker := fmt.Sprintf("ACK_EXPORTER_DEMO_TEST=%d", time.Now().UnixNano())
+	marker := newMarker()
 	cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+temporary))
 
-	addresses := followSteps(t, lines)
+	rest, atLeast := withoutClusterSteps, nodeProcesses
+	if clusterBuilt(t) {
+		rest, atLeast = clusterSteps, nodeProcesses+clusterProcesses
+	}
+	addresses := followSteps(t, lines, slices.Concat(steps, rest))
 	for name, path := range map[string]string{
 		"prometheus": "/classic/alerts", "alertmanager": "/api/v2/status", "exporter": "/runbooks/ACKIPForwardingOff",
 	} {
@@ -67,20 +97,10 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	requireProcesses(t, marker, 4) // itself, the exporter, Prometheus, Alertmanager, and what holds the node
+	running := requireProcesses(t, marker, atLeast)
 
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	kill := time.AfterFunc(endTimeout, func() { _ = cmd.Process.Kill() })
-	defer kill.Stop()
-	for line := range lines {
-		t.Log(line)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after the interrupt: %v", err)
-	}
-	if left := processes(t, marker); len(left) > 0 {
+	interrupt(t, cmd, lines, endTimeout)
+	if left := running.left(t); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
 	}
 	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
@@ -91,40 +111,50 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestInterrupted interrupts the demo while it starts.
+// TestWithoutCluster shows that nobody has to wait for what is built in minutes.
+func TestWithoutCluster(t *testing.T) {
+	requireRoot(t)
+	cmd, lines := start(t, build(t), append(os.Environ(), "TMPDIR="+t.TempDir(), "E2E_CLUSTER_BIN="+t.TempDir()))
+	followSteps(t, lines, slices.Concat(steps, withoutClusterSteps))
+	interrupt(t, cmd, lines, endTimeout)
+}
+
+// TestInterrupted interrupts the demo while it starts something.
 func TestInterrupted(t *testing.T) {
 	requireRoot(t)
-	temporary := t.TempDir()
-	marker := fmt.Sprintf("ACK_EXPORTER_DEMO_TEST=%d", time.Now().UnixNano())
-	cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+temporary))
-	for line := range lines {
-		t.Log(line)
-		if strings.Contains(line, "starting Prometheus") {
-			if err := cmd.Process.Signal(os.Interrupt); err != nil {
-				t.Error(err)
+	starts := []string{"starting Prometheus"}
+	if clusterBuilt(t) {
+		starts = append(starts, "starting a cluster")
+	}
+	for _, step := range starts {
+		t.Run(step, func(t *testing.T) {
+			temporary := t.TempDir()
+			marker := newMarker()
+			cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+temporary))
+			awaitLine(t, lines, step)
+			running := requireProcesses(t, marker, 3)
+			interrupt(t, cmd, lines, startingEndTimeout)
+			if left := running.left(t); len(left) > 0 {
+				t.Errorf("processes are left: %q", left)
 			}
-		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("after the interrupt: %v", err)
-	}
-	if left := processes(t, marker); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
+			if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+				t.Errorf("files are left: %v, %v", left, err)
+			}
+		})
 	}
 }
 
 // TestKilled ends the demo in a way in which it cannot clean up.
 func TestKilled(t *testing.T) {
 	requireRoot(t)
-	temporary := t.TempDir()
-	marker := fmt.Sprintf("ACK_EXPORTER_DEMO_TEST=%d", time.Now().UnixNano())
-	cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+temporary))
-	for line := range lines {
-		if strings.Contains(line, "ready; look at") {
-			break
-		}
+	line, atLeast := "ready; look at", nodeProcesses
+	if clusterBuilt(t) {
+		line, atLeast = "HEALTHY", nodeProcesses+clusterProcesses
 	}
-	requireProcesses(t, marker, 4)
+	marker := newMarker()
+	cmd, lines := start(t, build(t), append(os.Environ(), marker, "TMPDIR="+t.TempDir()))
+	awaitLine(t, lines, line)
+	running := requireProcesses(t, marker, atLeast)
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -136,11 +166,39 @@ func TestKilled(t *testing.T) {
 		t.Errorf("after the kill: %v", err)
 	}
 	world.Eventually(t, endTimeout, func() error {
-		if left := processes(t, marker); len(left) > 0 {
+		if left := running.left(t); len(left) > 0 {
 			return fmt.Errorf("processes are left: %q", left)
 		}
 		return nil
 	})
+}
+
+// awaitLine reads until a line has this text.
+func awaitLine(t *testing.T, lines <-chan string, text string) {
+	t.Helper()
+	for line := range lines {
+		t.Log(line)
+		if strings.Contains(line, text) {
+			return
+		}
+	}
+	t.Fatalf("it ended before %q", text)
+}
+
+// interrupt ends the demo as Ctrl-C does.
+func interrupt(t *testing.T, cmd *exec.Cmd, lines <-chan string, within time.Duration) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(within, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	for line := range lines {
+		t.Log(line)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after the interrupt: %v", err)
+	}
 }
 
 // TestRefusals shows what it says where it cannot run.
@@ -227,7 +285,7 @@ func start(t *testing.T, binary string, env []string) (*exec.Cmd, <-chan string)
 }
 
 // followSteps waits for all steps and returns the addresses in them by name.
-func followSteps(t *testing.T, lines <-chan string) map[string]string {
+func followSteps(t *testing.T, lines <-chan string, steps []string) map[string]string {
 	t.Helper()
 	addresses := make(map[string]string)
 	next := 0
@@ -236,6 +294,9 @@ func followSteps(t *testing.T, lines <-chan string) map[string]string {
 		pattern := regexp.MustCompile(steps[next])
 		match := pattern.FindStringSubmatch(line)
 		if match == nil {
+			if strings.Contains(line, "] FIRING ") {
+				t.Errorf("that fires unexpectedly, before %q", steps[next])
+			}
 			continue
 		}
 		for i, name := range pattern.SubexpNames() {
@@ -263,31 +324,82 @@ func machineState(t *testing.T) string {
 	return strings.Join(state, " ")
 }
 
-// processes lists those whose environment has the marker.
-func processes(t *testing.T, marker string) []string {
+// Processes of the demo, at least.
+const (
+	// nodeProcesses are itself, the exporter, Prometheus, Alertmanager, and what holds
+	// the node.
+	nodeProcesses = 5
+	// clusterProcesses are etcd, the API server, two exporters, three CoreDNS, and what
+	// holds each of the five sandboxes.
+	clusterProcesses = 12
+)
+
+// clusterBuilt tells whether the demo has the act about the cluster.
+func clusterBuilt(t *testing.T) bool {
 	t.Helper()
-	environments, err := filepath.Glob("/proc/[0-9]*/environ")
+	_, err := cluster.Find(t.Context())
+	if err != nil && os.Getenv("E2E_REQUIRED") == "1" {
+		t.Fatalf("E2E_REQUIRED=1, but the programs of a cluster are missing: %v", err)
+	}
+	return err == nil
+}
+
+// newMarker is something in the environment that tells the processes of one demo.
+func newMarker() string { return fmt.Sprintf("ACK_EXPORTER_DEMO_TEST=%d", time.Now().UnixNano()) }
+
+// family is a demo with all that it has started.
+type family struct {
+	marker string
+	// namespaces are the process namespaces of its sandboxes. Programs there can have
+	// an environment of their own.
+	namespaces map[string]bool
+}
+
+// requireProcesses shows that there is something that can be left.
+func requireProcesses(t *testing.T, marker string, atLeast int) family {
+	t.Helper()
+	own, err := os.Readlink("/proc/self/ns/pid")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []string
-	for _, path := range environments {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			continue // it has ended
+	f := family{marker: marker, namespaces: make(map[string]bool)}
+	f.each(t, func(folder, _ string) {
+		if namespace, err := os.Readlink(filepath.Join(folder, "ns/pid")); err == nil && namespace != own {
+			f.namespaces[namespace] = true
 		}
-		if bytes.Contains(content, []byte(marker)) {
-			name, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "comm"))
-			found = append(found, strings.TrimSpace(string(name)))
-		}
+	})
+	if found := f.left(t); len(found) < atLeast {
+		t.Errorf("the demo has the processes %q: fewer than %d", found, atLeast)
 	}
-	return found
+	return f
 }
 
-// requireProcesses shows that the marker finds the processes.
-func requireProcesses(t *testing.T, marker string, atLeast int) {
+// left lists the names of its processes.
+func (f family) left(t *testing.T) []string {
 	t.Helper()
-	if found := processes(t, marker); len(found) < atLeast {
-		t.Errorf("the demo has the processes %q: fewer than %d", found, atLeast)
+	var names []string
+	f.each(t, func(_, name string) { names = append(names, name) })
+	return names
+}
+
+// each calls do for all processes that have the marker in their environment or are
+// in one of the namespaces.
+func (f family) each(t *testing.T, do func(folder, name string)) {
+	t.Helper()
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		// Errors: it has ended.
+		environment, errEnvironment := os.ReadFile(filepath.Join(folder, "environ"))
+		namespace, errNamespace := os.Readlink(filepath.Join(folder, "ns/pid"))
+		if errors.Join(errEnvironment, errNamespace) != nil {
+			continue
+		}
+		if bytes.Contains(environment, []byte(f.marker)) || f.namespaces[namespace] {
+			name, _ := os.ReadFile(filepath.Join(folder, "comm"))
+			do(folder, strings.TrimSpace(string(name)))
+		}
 	}
 }

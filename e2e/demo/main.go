@@ -6,7 +6,8 @@
 // webhook that prints what arrives.
 //
 // The node is a network and process namespace of its own, in which things go
-// wrong without harm. Nothing is left behind when it ends.
+// wrong without harm. Where etcd, kube-apiserver and CoreDNS have been built, there
+// is a cluster in such namespaces too. Nothing is left behind when it ends.
 package main
 
 import (
@@ -55,9 +56,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("it makes network namespaces of its own, and that needs root: sudo make demo")
 	}
 	d := newDemo(out)
-	err := errors.Join(d.play(ctx, *install), d.end())
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil
+	err := d.play(ctx, *install)
+	if ctx.Err() != nil {
+		err = nil // whatever broke off, the interrupt is why
 	}
-	return err
+	return errors.Join(err, d.end())
 }

@@ -26,12 +26,19 @@ const (
 type standing int
 
 const (
-	// unknown: nobody could be asked, or nobody leads yet.
-	unknown standing = iota
-	// standby: another replica leads, or this one does not yet know enough to.
+	// unasked: there is no answer yet, nor a lack of one.
+	unasked standing = iota
+	// unknown: nobody could be asked, or nobody leads any more.
+	unknown
+	// standby: another replica leads.
 	standby
+	// syncing: this replica has the lease, but does not yet know enough to act.
+	syncing
 	leading
 )
+
+// settled tells whether a collector knows what to do. Otherwise it soon will.
+func (s standing) settled() bool { return s != unasked && s != syncing }
 
 // Lead is what a leader does until ctx, its term, ends. It calls up once it knows
 // enough for collectors to act.
@@ -44,12 +51,9 @@ type Election struct {
 	// failing belongs to Run.
 	failing bool
 
-	// asked is closed once the first answer, or its lack, says what to do.
-	asked chan struct{}
-	first sync.Once
-
 	mu       sync.Mutex
 	standing standing
+	changed  chan struct{} // closed when standing changes
 	gates    []*gate
 }
 
@@ -58,12 +62,12 @@ type Election struct {
 func NewElection(client rest.Interface, log *slog.Logger, namespace, name, identity string) *Election {
 	return &Election{
 		lease: &lease{client: client, namespace: namespace, name: name, identity: identity},
-		log:   log, asked: make(chan struct{}),
+		log:   log, changed: make(chan struct{}),
 	}
 }
 
 // NewSole makes an Election that this replica always wins.
-func NewSole(log *slog.Logger) *Election { return &Election{log: log, asked: make(chan struct{})} }
+func NewSole(log *slog.Logger) *Election { return &Election{log: log, changed: make(chan struct{})} }
 
 // Run takes part until ctx ends, then gives the lease back.
 func (e *Election) Run(ctx context.Context, lead Lead) {
@@ -71,26 +75,32 @@ func (e *Election) Run(ctx context.Context, lead Lead) {
 		e.hold(ctx, lead)
 		return
 	}
-	for e.acquire(ctx) {
-		e.term(ctx, lead)
+	for {
+		acquired, ok := e.acquire(ctx)
+		if !ok {
+			return
+		}
+		e.term(ctx, acquired, lead)
 	}
 }
 
-// acquire waits for the lease. It is false where ctx ended before.
-func (e *Election) acquire(ctx context.Context) bool {
+// acquire waits for the lease, and tells since when it counts. It is false where ctx
+// ended before.
+func (e *Election) acquire(ctx context.Context) (time.Time, bool) {
 	tick := time.NewTicker(retryPeriod)
 	defer tick.Stop()
 	for {
+		begun := time.Now()
 		holder, err := e.lease.try(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return false
+			return time.Time{}, false
 		case err != nil:
 			e.note(err)
 			e.become(unknown)
 		case holder == e.lease.identity:
 			e.note(nil)
-			return true
+			return begun, true
 		default:
 			e.note(nil)
 			e.become(standby)
@@ -98,7 +108,7 @@ func (e *Election) acquire(ctx context.Context) bool {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return false
+			return time.Time{}, false
 		}
 	}
 }
@@ -116,11 +126,11 @@ func (e *Election) note(err error) {
 }
 
 // term leads for as long as the lease can be renewed.
-func (e *Election) term(ctx context.Context, lead Lead) {
+func (e *Election) term(ctx context.Context, acquired time.Time, lead Lead) {
 	term, end := context.WithCancel(ctx)
 	var holding sync.WaitGroup
 	holding.Go(func() { e.hold(term, lead) })
-	e.renew(ctx)
+	e.renew(ctx, acquired)
 	end()
 	holding.Wait()
 	if ctx.Err() == nil {
@@ -132,11 +142,11 @@ func (e *Election) term(ctx context.Context, lead Lead) {
 }
 
 // renew renews the lease until ctx ends, or somebody else has it, or it could not
-// be renewed for renewDeadline.
-func (e *Election) renew(ctx context.Context) {
+// be renewed for renewDeadline. The others count from when they see it: a time before
+// the request is never too late.
+func (e *Election) renew(ctx context.Context, renewed time.Time) {
 	tick := time.NewTicker(retryPeriod)
 	defer tick.Stop()
-	renewed := time.Now()
 	for time.Since(renewed) < renewDeadline {
 		select {
 		case <-tick.C:
@@ -159,14 +169,13 @@ func (e *Election) renew(ctx context.Context) {
 
 // hold leads for one term.
 func (e *Election) hold(term context.Context, lead Lead) {
-	e.become(standby)
+	e.become(syncing)
 	lead(term, func() { e.become(leading) })
 	<-term.Done()
 	e.become(unknown)
 }
 
 func (e *Election) become(s standing) {
-	defer e.first.Do(func() { close(e.asked) })
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s == e.standing {
@@ -176,6 +185,11 @@ func (e *Election) become(s standing) {
 		e.log.Info("leadership", "leading", s == leading)
 	}
 	e.standing = s
+	close(e.changed)
+	e.changed = make(chan struct{})
+	if !s.settled() {
+		return // there is nothing to do yet
+	}
 	for _, g := range e.gates {
 		select {
 		case g.wake <- struct{}{}:
@@ -184,20 +198,28 @@ func (e *Election) become(s standing) {
 	}
 }
 
-func (e *Election) now() standing {
+// Leading tells whether this replica leads now, and knows enough to.
+func (e *Election) Leading() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.standing
+	return e.standing == leading
 }
 
-// Leading tells whether this replica leads now.
-func (e *Election) Leading() bool { return e.now() == leading }
-
 // Gate makes a collector act on the leader only. On other replicas it is not
-// applicable. Where nobody knows who leads, since the API server does not
-// answer, it fails: what it showed last may still be true.
+// applicable. A new leader's waits until the watches are complete. Where nobody
+// knows who leads, since the API server does not answer, it fails: what it showed
+// last may still be true.
 func (e *Election) Gate(c collector.Collector) collector.Collector {
-	g := &gate{Collector: c, election: e, wake: make(chan struct{}, 1)}
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1)})
+}
+
+// GateLeaderless is Gate for a collector that also acts where nobody knows who
+// leads: it can tell why the API server does not answer.
+func (e *Election) GateLeaderless(c collector.Collector) collector.Collector {
+	return e.add(&gate{Collector: c, election: e, wake: make(chan struct{}, 1), leaderless: true})
+}
+
+func (e *Election) add(g *gate) collector.Collector {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gates = append(e.gates, g)
@@ -208,6 +230,8 @@ type gate struct {
 	collector.Collector
 	election *Election
 	wake     chan struct{}
+	// leaderless: it acts also where nobody knows who leads.
+	leaderless bool
 }
 
 // Wake implements collector.Waker: a new leader does not wait for an interval.
@@ -215,17 +239,49 @@ func (g *gate) Wake() <-chan struct{} { return g.wake }
 
 // Collect implements collector.Collector.
 func (g *gate) Collect(ctx context.Context) ([]prometheus.Metric, error) {
-	// That nobody has been asked yet is no failure.
-	select {
-	case <-g.election.asked:
-	case <-ctx.Done():
-	}
-	switch g.election.now() {
-	case leading:
+	switch s := g.await(ctx); {
+	case s == leading, s == unknown && g.leaderless:
 		return g.Collector.Collect(ctx)
-	case standby:
+	case s == standby:
 		return nil, fmt.Errorf("this replica does not lead: %w", collector.ErrNotApplicable)
+	case s == syncing:
+		return nil, fmt.Errorf("this replica leads, but its watches are not complete yet: %w", collector.ErrUnavailable)
 	default:
 		return nil, fmt.Errorf("who leads: %w", collector.ErrUnavailable)
 	}
+}
+
+// await returns the standing once it is settled, or as it is when most of the time
+// of ctx is over: that nobody has been asked yet, and that a first list takes a
+// while, is no failure.
+func (g *gate) await(ctx context.Context) standing {
+	if deadline, ok := ctx.Deadline(); ok {
+		// Whoever gives ctx calls it a timeout when it is over, and not what it is.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*9/10)
+		defer cancel()
+	}
+	for {
+		now, changed := g.look()
+		if now.settled() {
+			return now
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return now
+		}
+	}
+}
+
+// look returns the standing, and what is closed when it changes. Whoever looks does
+// not have to be woken for what he has seen.
+func (g *gate) look() (standing, <-chan struct{}) {
+	g.election.mu.Lock()
+	defer g.election.mu.Unlock()
+	select {
+	case <-g.wake:
+	default:
+	}
+	return g.election.standing, g.election.changed
 }

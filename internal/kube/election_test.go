@@ -121,6 +121,39 @@ func TestGateWaitsForTheFirstAnswer(t *testing.T) {
 	}
 }
 
+// TestGateLeaderless: it acts on the leader, and where nobody knows who leads.
+func TestGateLeaderless(t *testing.T) {
+	t.Parallel()
+	_, client := leaseClient(t)
+	gated := func(e *Election) func() error {
+		gate := e.GateLeaderless(always{})
+		return func() error {
+			_, err := gate.Collect(t.Context())
+			return err
+		}
+	}
+	elected := NewElection(client, quiet, "monitoring", "ack-exporter", "first")
+	act := gated(elected)
+	first := start(t, elected)
+	first.await(t, nil)
+	if err := act(); err != nil {
+		t.Errorf("the leader: %v", err)
+	}
+	other := NewElection(client, quiet, "monitoring", "ack-exporter", "second")
+	follow := gated(other)
+	second := start(t, other)
+	second.await(t, collector.ErrNotApplicable)
+	if err := follow(); !errors.Is(err, collector.ErrNotApplicable) {
+		t.Errorf("another replica: %v", err)
+	}
+	second.stop()
+	first.stop()
+	first.await(t, collector.ErrUnavailable)
+	if err := act(); err != nil {
+		t.Errorf("where nobody leads: %v", err)
+	}
+}
+
 func TestGateWakesItsCollector(t *testing.T) {
 	t.Parallel()
 	e := NewSole(quiet)
@@ -149,4 +182,17 @@ func TestLeaderWithoutAnAPIServerGivesUp(t *testing.T) {
 	}
 	api.setDown(false)
 	r.await(t, nil)
+}
+
+// TestSlowAcquisitionCounts: what an answer took is not added to the term.
+func TestSlowAcquisitionCounts(t *testing.T) {
+	t.Parallel()
+	api, client := leaseClient(t)
+	e := NewElection(client, quiet, "monitoring", "ack-exporter", "only")
+	api.setDown(true)
+	acquired := time.Now().Add(-renewDeadline + retryPeriod + retryPeriod/2)
+	e.renew(t.Context(), acquired)
+	if held := time.Since(acquired); held < renewDeadline || held > leaseDuration {
+		t.Errorf("it holds on for %s", held)
+	}
 }

@@ -2,13 +2,13 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -64,9 +64,9 @@ func NewStore[T runtime.Object](client rest.Interface, resource string, example 
 func (s *Store[T]) Run(ctx context.Context) {
 	// Where the API server refuses connections, client-go waits minutes between two
 	// attempts: we would be blind for longer than it was away.
-	retry := wait.Backoff{Duration: firstRetry, Factor: 2, Cap: maxRetry, Steps: maxRetrySteps, Jitter: retryJitter}
+	pause := retry()
 	objects := trimmingStore{cache.NewStore(cache.MetaNamespaceKeyFunc, cache.WithTransformer(s.transform)), s.transform}
-	reflector := cache.NewReflectorWithOptions(s.listWatch(), s.example, objects, cache.ReflectorOptions{Backoff: &retry})
+	reflector := cache.NewReflectorWithOptions(s.listWatch(), s.example, objects, cache.ReflectorOptions{Backoff: &pause})
 	s.set(objects, func() bool { return reflector.LastSyncResourceVersion() != "" })
 	defer s.set(nil, nil)
 	// It can sleep through the end of ctx, for maxRetry or so. Nobody waits for that.
@@ -138,6 +138,13 @@ func (s *Store[T]) Synced() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.objects != nil && s.synced()
+}
+
+// Refused implements Watch.
+func (s *Store[T]) Refused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(Classify(s.err), collector.ErrForbidden)
 }
 
 // List implements Lister. It fails until the first list is complete, and while the

@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// Watch is a Store of any kind.
+// Watch is a Store or a Feed of any kind.
 type Watch interface {
 	Run(ctx context.Context)
+	// Synced tells whether the first list is complete.
 	Synced() bool
+	// Refused tells whether the exporter has no right to it.
+	Refused() bool
 }
 
 // RunWatches runs all watches until ctx ends, and calls up once each of them is
-// complete, or after patience: then the collectors tell which are not.
+// complete or refused, or after patience: then the collectors tell which are not.
 func RunWatches(ctx context.Context, watches []Watch, patience time.Duration, up func()) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -24,7 +27,7 @@ func RunWatches(ctx context.Context, watches []Watch, patience time.Duration, up
 	defer deadline.Stop()
 	tick := time.NewTicker(syncCheck)
 	defer tick.Stop()
-	for !synced(watches) {
+	for !settled(watches) {
 		select {
 		case <-ctx.Done():
 			return
@@ -40,9 +43,9 @@ func RunWatches(ctx context.Context, watches []Watch, patience time.Duration, up
 // syncCheck is how often RunWatches looks: an API server answers in tens of milliseconds.
 const syncCheck = 20 * time.Millisecond
 
-func synced(watches []Watch) bool {
+func settled(watches []Watch) bool {
 	for _, w := range watches {
-		if !w.Synced() {
+		if !w.Synced() && !w.Refused() {
 			return false
 		}
 	}

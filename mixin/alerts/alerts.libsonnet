@@ -1,5 +1,6 @@
 (import 'conntrack.libsonnet') +
 (import 'ipvs.libsonnet') +
+(import 'netstat.libsonnet') +
 (import 'sysctl.libsonnet') +
 (import 'kernel.libsonnet') +
 (import 'dnsprobe.libsonnet') +

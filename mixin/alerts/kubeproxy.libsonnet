@@ -16,6 +16,11 @@ local query = import '../lib/query.libsonnet';
   local written = '%s and %s %s' % [timeout, onConfigMap, ipvsMode],
   local unwritten = '%s unless %s %s' % [ipvsMode, onConfigMap, timeout],
   local inForce(aggregate) = '%s by (%s) (%s)' % [aggregate, config.clusterLabel, q.select('ack_ipvs_timeout_seconds', 'protocol="udp"')],
+  local unread = 'max by (%s) (increase(%s[%s]))' % [
+    config.clusterLabel,
+    q.select('ack_exporter_collector_errors_total', 'collector="kubeproxy", reason="decode"'),
+    config.rateWindow,
+  ],
   local udpServices = q.ofCluster('ack_kubeproxy_udp_services'),
   local oldNodes = q.ofCluster('ack_kubeproxy_nodes_without_ipvs_timeouts'),
 
@@ -52,7 +57,7 @@ local query = import '../lib/query.libsonnet';
           'ACKIPVSTimeoutNotApplied',
           ['KP-02'],
           // Which ConfigMap is a node's cannot be seen: a node is told of where it runs what none of them says. Where one
-          // of them sets none or cannot be read, nobody knows what is right.
+          // of them sets none or cannot be read, by kube-proxy or by the exporter, nobody knows what is right.
           function(step) |||
             (
               %(node)s > %(on)s group_left () max by (%(cluster)s) (%(written)s)
@@ -61,6 +66,7 @@ local query = import '../lib/query.libsonnet';
             )
             unless %(on)s (%(unwritten)s)
             unless %(on)s %(valid)s == 0
+            unless %(on)s %(unread)s > 0
             unless %(on)s %(pastIPVS)s
           ||| % {
             cluster: config.clusterLabel,
@@ -69,6 +75,7 @@ local query = import '../lib/query.libsonnet';
             written: written,
             unwritten: unwritten,
             valid: q.ofCluster('ack_kubeproxy_config_valid', extra=['configmap']),
+            unread: unread,
             pastIPVS: q.pastIPVS,
           },
           function(step)

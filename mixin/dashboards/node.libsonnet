@@ -1,6 +1,6 @@
 local dashboard = import '../lib/dashboard.libsonnet';
 
-// What is known of a node besides its connections: alerts, kernel parameters, kernel log.
+// What is known of a node besides its connections: alerts, dropped packets, kernel parameters, kernel log.
 {
   local config = $._config,
   local d = dashboard.new($),
@@ -79,6 +79,47 @@ local dashboard = import '../lib/dashboard.libsonnet';
     ) + d.any('yellow') + { alerts:: ['ACKLocalPortRangeUnsupported'], w:: 8, h:: 11 },
   ],
 
+  local share(lost, taken) = '%(lost)s / (%(lost)s + %(taken)s > 0)' % { lost: lost, taken: taken },
+  local byNode = [config.clusterLabel, config.nodeLabel],
+  local udp(metric, matchers='', extra=[]) = q.sum(q.rate('ack_network_udp_' + metric, matchers, ['family'] + extra), byNode),
+  local softnet(metric) = q.rate('ack_network_softnet_' + metric),
+  local worst = 'The %d nodes with the most.' % config.dashboardTop,
+
+  local drops = [
+    d.row('Dropped packets'),
+    d.timeseries(
+      'Share of UDP datagrams dropped',
+      'Share of the UDP datagrams for sockets of the node, and of pods with hostNetwork such as node-local-dns, for which there was no room. Sockets of other pods are not counted. %s' % worst,
+      'percentunit',
+      [d.range(
+        q.top(share(udp('dropped_datagrams_total', 'reason!="checksum"', ['reason']), udp('received_datagrams_total'))),
+        d.nodeLegend
+      )]
+    ) + d.above('ACKNodeUDPDatagramsDropped') + d.thresholdLines + d.softMax(0.02) + d.noValue('no UDP') + { alerts:: ['ACKNodeUDPDatagramsDropped'] },
+    d.timeseries(
+      'UDP datagrams lost by reason',
+      'UDP datagrams of the chosen nodes that were lost. receive_buffer: the program reads too slowly, or its socket has too little room. memory: that of UDP as a whole is used up. checksum: they came in broken. all: of these and other reasons. not sent: no room on the way out.',
+      'pps',
+      [
+        d.range(q.sum(q.rate('ack_network_udp_dropped_datagrams_total', extra=['family', 'reason']), ['reason']), '{{reason}}'),
+        d.range(q.sum(q.rate('ack_network_udp_receive_errors_total', extra=['family'])), 'all'),
+        d.range(q.sum(q.rate('ack_network_udp_send_buffer_errors_total', extra=['family'])), 'not sent'),
+      ]
+    ) + { alerts:: ['ACKNodeUDPDatagramsDropped'] },
+    d.timeseries(
+      'Share of packets dropped',
+      'Share of the packets from devices, for all pods, that a CPU dropped because its backlog was full. %s' % worst,
+      'percentunit',
+      [d.range(q.top(share(softnet('dropped_packets_total'), softnet('processed_packets_total'))), d.nodeLegend)]
+    ) + d.above('ACKNodePacketsDropped') + d.thresholdLines + d.softMax(0.002) + d.noValue('no packets') + { alerts:: ['ACKNodePacketsDropped'] },
+    d.timeseries(
+      'CPUs that ran out of time for packets',
+      'How often a CPU stopped taking in packets with some left. That is no loss yet, and rises before packets are dropped. %s' % worst,
+      'cps',
+      [d.range(q.top(softnet('squeezed_total')), d.nodeLegend)]
+    ) + { alerts:: ['ACKNodePacketsDropped'] },
+  ],
+
   local log = [
     d.row('Kernel log'),
     d.timeseries(
@@ -114,8 +155,8 @@ local dashboard = import '../lib/dashboard.libsonnet';
     'ack-exporter-node.json': d.dashboard(
       'ack-exporter-node',
       'Nodes',
-      'What fires on a node, its kernel parameters and what its kernel wrote to its log.',
-      now + parameters + log,
+      'What fires on a node, the packets that it drops, its kernel parameters and what its kernel wrote to its log.',
+      now + drops + parameters + log,
     ),
   },
 }

@@ -20,9 +20,9 @@ import (
 	"github.com/coredns/caddy/caddyfile"
 )
 
-// MaxSize is the size of the largest Corefile that is read, in bytes. A ConfigMap
-// cannot be larger.
-const MaxSize = 1 << 20
+// MaxSize is the size of the largest Corefile that is read, in bytes. An ordinary one
+// has 1 KiB.
+const MaxSize = 256 << 10
 
 // Why a text cannot be read.
 var (

@@ -325,9 +325,9 @@ func TestParseFails(t *testing.T) {
 		"snippets in a loop": {
 			"(a) {\n    import b\n}\n(b) {\n    import a\n}\n. {\n    import a\n}\n", ErrSyntax, "imports itself",
 		},
-		"too large":           {strings.Repeat("#", MaxSize+1), ErrRefused, "1048576 bytes"},
-		"too many words":      {strings.Repeat("a ", maxTokens+1), ErrRefused, "100000 words"},
-		"too deep":            {". {\n" + strings.Repeat("a {\n", 100_000) + strings.Repeat("}\n", 100_001), ErrRefused, "100000 words"},
+		"too large":           {strings.Repeat("#", MaxSize+1), ErrRefused, "262144 bytes"},
+		"too many words":      {strings.Repeat("a ", maxTokens+1), ErrRefused, "25000 words"},
+		"too deep":            {". {\n" + strings.Repeat("a {\n", 25_000) + strings.Repeat("}\n", 25_001), ErrRefused, "25000 words"},
 		"too many imports":    {many(maxImports+1, func(i int) string { return fmt.Sprintf("import x%d\n", i) }), ErrRefused, "1000 imports"},
 		"file with backslash": {". {\n    import a\\b\n}\n", ErrRefused, "backslash"},
 		"snippet like a file": {"(/etc/passwd) {\n}\n. {\n    import /etc/passwd\n}\n", ErrRefused, "name of a file"},
@@ -362,10 +362,10 @@ func TestParseFails(t *testing.T) {
 func TestHostile(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"deep":           ".:53 {\n" + strings.Repeat("a {\n", 33_000) + strings.Repeat("}\n", 33_000) + "}\n",
-		"deep in health": ".:53 {\nhealth " + strings.Repeat("{\n", 45_000) + strings.Repeat("}\n", 45_000) + "}\n",
-		"wide":           ".:53 {\n" + strings.Repeat("a\n", 95_000) + "}\n",
-		"long word":      ".:53 {\n" + strings.Repeat("{$a}", 200_000) + "\n}\n",
+		"deep":           ".:53 {\n" + strings.Repeat("a {\n", 8_300) + strings.Repeat("}\n", 8_300) + "}\n",
+		"deep in health": ".:53 {\nhealth " + strings.Repeat("{\n", 12_000) + strings.Repeat("}\n", 12_000) + "}\n",
+		"wide":           ".:53 {\n" + strings.Repeat("a\n", 24_000) + "}\n",
+		"long word":      ".:53 {\n" + strings.Repeat("{$a}", 60_000) + "\n}\n",
 		"snippets":       "(a) {\n" + strings.Repeat("errors\n", 1000) + "}\n. {\n" + strings.Repeat("import a\n", 20) + "}\n",
 		"files":          ". {\n" + strings.Repeat("import a\n", maxImports/2) + "}\n",
 	} {
@@ -528,4 +528,23 @@ func FuzzCorefile(f *testing.F) {
 			t.Errorf("the sum is %s, want %s", sum, again)
 		}
 	})
+}
+
+// BenchmarkParse reads texts that cost as much as the bounds allow.
+func BenchmarkParse(b *testing.B) {
+	for name, text := range map[string]string{
+		"ordinary": healthy,
+		"blocks":   strings.Repeat("a {\nb\n}\n", maxTokens/4),
+		"words":    ".:53 {\n" + strings.Repeat("a\n", maxTokens-3) + "}\n",
+		"snippets": "(a) {\n" + strings.Repeat("errors\n", 1000) + "}\n. {\n" + strings.Repeat("import a\n", 43) + "}\n",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Parse(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -20,7 +20,8 @@ const (
 	// harmless.
 	placeholder = "{env:"
 
-	maxTokens  = 100_000
+	// maxTokens bounds the words: the parser takes 1 KiB for each.
+	maxTokens  = 25_000
 	maxImports = 1000
 	// maxWork bounds imports times tokens: the parser moves all tokens at each.
 	maxWork = 2_000_000

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,53 +29,49 @@ const (
 // server-side apply: what an earlier manifest said and this one does not is
 // removed. A status is written too, as the controller of the object would. An
 // object without a namespace goes to the default one.
-func (c *Cluster) Apply(t testing.TB, manifest []byte) {
-	t.Helper()
+func (c *Cluster) Apply(ctx context.Context, manifest []byte) error {
 	objects, err := decode(manifest)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	c.apply(t, objects)
+	return c.apply(ctx, objects)
 }
 
 // ApplyFile is Apply for a file.
-func (c *Cluster) ApplyFile(t testing.TB, path string) {
-	t.Helper()
+func (c *Cluster) ApplyFile(ctx context.Context, path string) error {
 	manifest, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	objects, err := decode(manifest)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
+	if err := c.Apply(ctx, manifest); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	c.apply(t, objects)
+	return nil
 }
 
 // Put is Apply for typed objects. They may come from the API.
-func (c *Cluster) Put(t testing.TB, objects ...runtime.Object) {
-	t.Helper()
+func (c *Cluster) Put(ctx context.Context, objects ...runtime.Object) error {
 	converted := make([]*unstructured.Unstructured, 0, len(objects))
 	for _, object := range objects {
 		u, err := toUnstructured(object)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		converted = append(converted, u)
 	}
-	c.apply(t, converted)
+	return c.apply(ctx, converted)
 }
 
 // Delete removes objects that are there, at once: there is no kubelet that a pod
 // would have to wait for. A namespace never goes away, as its contents do so only
 // by a controller.
-func (c *Cluster) Delete(t testing.TB, objects ...runtime.Object) {
-	t.Helper()
+func (c *Cluster) Delete(ctx context.Context, objects ...runtime.Object) error {
 	for _, object := range objects {
-		if err := c.delete(t.Context(), object); err != nil {
-			t.Fatalf("delete %T: %v", object, err)
+		if err := c.delete(ctx, object); err != nil {
+			return fmt.Errorf("delete %T: %w", object, err)
 		}
 	}
+	return nil
 }
 
 func (c *Cluster) delete(ctx context.Context, object runtime.Object) error {
@@ -94,13 +89,13 @@ func (c *Cluster) delete(ctx context.Context, object runtime.Object) error {
 	return resource.Delete(ctx, u.GetName(), metav1.DeleteOptions{GracePeriodSeconds: &now})
 }
 
-func (c *Cluster) apply(t testing.TB, objects []*unstructured.Unstructured) {
-	t.Helper()
+func (c *Cluster) apply(ctx context.Context, objects []*unstructured.Unstructured) error {
 	for _, object := range objects {
-		if err := c.applyOne(t.Context(), object); err != nil {
-			t.Fatalf("apply %s %s: %v", object.GetKind(), object.GetName(), err)
+		if err := c.applyOne(ctx, object); err != nil {
+			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
+	return nil
 }
 
 func (c *Cluster) applyOne(ctx context.Context, object *unstructured.Unstructured) error {

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"testing"
 	"time"
 )
 
@@ -85,18 +84,17 @@ type auditEvent struct {
 // Requests returns what a user has asked for since the cluster was started, in
 // the order of the answers. A request is logged after its answer: one that has
 // just been answered may not be there yet.
-func (c *Cluster) Requests(t testing.TB, user string) []Request {
-	t.Helper()
+func (c *Cluster) Requests(user string) ([]Request, error) {
 	f, err := os.Open(c.path(auditLog))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	defer f.Close()
 	requests, err := parseAudit(f, user)
 	if err != nil {
-		t.Fatalf("%s: %v", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return requests
+	return requests, nil
 }
 
 func parseAudit(r io.Reader, user string) ([]Request, error) {

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +37,6 @@ const binVariable = "E2E_CLUSTER_BIN"
 const (
 	// buildTimeout is several times what all modules take on two cores.
 	buildTimeout = 40 * time.Minute
-	// deadlineMargin is left of a test's time when a build is given up.
-	deadlineMargin = 10 * time.Second
 	// progressInterval is the pause between two words about a build.
 	progressInterval = 30 * time.Second
 	lockInterval     = time.Second
@@ -69,27 +66,36 @@ var modules = []module{
 	{name: "kube-state-metrics", programs: []string{programKubeStateMetrics}},
 }
 
-// Binary is the path of a program of the modules. The first call on a machine
-// builds it, which takes minutes.
-func Binary(t testing.TB, program string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), buildTimeout)
-	defer cancel()
-	// An explanation is better than the panic of go test.
-	if test, ok := t.(interface{ Deadline() (time.Time, bool) }); ok {
-		if deadline, ok := test.Deadline(); ok {
-			ctx, cancel = context.WithDeadline(ctx, deadline.Add(-deadlineMargin))
-			defer cancel()
-		}
-	}
-	path, err := binary(ctx, program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+// Binaries are the programs of a cluster.
+type Binaries struct{ Etcd, APIServer, CoreDNS string }
+
+// Build returns the programs. The first call on a machine builds them, which takes
+// minutes.
+func Build(ctx context.Context) (Binaries, error) { return binaries(ctx, module.builtIn) }
+
+// Find returns the programs where they have been built. Where they have not, the
+// error is os.ErrNotExist.
+func Find(ctx context.Context) (Binaries, error) { return binaries(ctx, module.foundIn) }
+
+// Binary is Build for one program.
+func Binary(ctx context.Context, program string) (path string, err error) {
+	return binary(ctx, program, module.builtIn)
 }
 
-func binary(ctx context.Context, program string) (string, error) {
+// provider returns the folder with the programs of a module in the cache.
+type provider func(m module, ctx context.Context, cache, source string) (folder string, err error)
+
+func binaries(ctx context.Context, provide provider) (b Binaries, err error) {
+	var errEtcd, errAPIServer, errCoreDNS error
+	b.Etcd, errEtcd = binary(ctx, programEtcd, provide)
+	b.APIServer, errAPIServer = binary(ctx, programAPIServer, provide)
+	b.CoreDNS, errCoreDNS = binary(ctx, programCoreDNS, provide)
+	return b, errors.Join(errEtcd, errAPIServer, errCoreDNS)
+}
+
+func binary(ctx context.Context, program string, provide provider) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, buildTimeout)
+	defer cancel()
 	if folder := os.Getenv(binVariable); folder != "" {
 		path, err := filepath.Abs(filepath.Join(folder, program))
 		if err != nil {
@@ -104,17 +110,7 @@ func binary(ctx context.Context, program string) (string, error) {
 	if i < 0 {
 		return "", fmt.Errorf("no module builds %s", program)
 	}
-	folder, err := modules[i].built(ctx)
-	if err != nil {
-		return "", fmt.Errorf("build %s: %w", program, err)
-	}
-	return filepath.Join(folder, program), nil
-}
-
-// built returns the folder with the module's programs, which are built where they
-// are not there.
-func (m module) built(ctx context.Context) (string, error) {
-	source, err := m.source(ctx)
+	repository, err := Repository(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -122,19 +118,33 @@ func (m module) built(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return m.builtIn(ctx, filepath.Join(cache, "ack-exporter"), source)
+	source := filepath.Join(repository, "e2e", "internal", "cluster", "build", modules[i].name)
+	folder, err := provide(modules[i], ctx, filepath.Join(cache, "ack-exporter"), source)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", program, err)
+	}
+	return filepath.Join(folder, program), nil
 }
 
+// foundIn returns the folder with the module's programs where they have been built.
+func (m module) foundIn(_ context.Context, cache, source string) (string, error) {
+	folder, _, err := m.folder(cache, source)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(folder); err != nil {
+		return "", err
+	}
+	return folder, nil
+}
+
+// builtIn returns the folder with the module's programs, which are built where they
+// are not there.
 func (m module) builtIn(ctx context.Context, cache, source string) (string, error) {
-	flags, err := m.flags(source)
+	folder, flags, err := m.folder(cache, source)
 	if err != nil {
 		return "", err
 	}
-	key, err := cacheKey(source, flags)
-	if err != nil {
-		return "", err
-	}
-	folder := filepath.Join(cache, "cluster-"+m.name+"-"+key)
 	if exists(folder) {
 		return folder, nil
 	}
@@ -158,14 +168,27 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// source is the folder of the module. It is found through the module of the
-// tests, as these run in the folders of their packages.
-func (m module) source(ctx context.Context) (string, error) {
+// folder is where the module's programs are when they are built, with these flags
+// of the linker.
+func (m module) folder(cache, source string) (folder, flags string, err error) {
+	if flags, err = m.flags(source); err != nil {
+		return "", "", err
+	}
+	key, err := cacheKey(source, flags)
+	if err != nil {
+		return "", "", err
+	}
+	return filepath.Join(cache, "cluster-"+m.name+"-"+key), flags, nil
+}
+
+// Repository is the folder of this source. It is found through the module in whose
+// folders tests run, and go run.
+func Repository(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "ack-exporter").Output()
 	if err != nil {
 		return "", fmt.Errorf("find the module ack-exporter: %w", err)
 	}
-	return filepath.Join(strings.TrimSpace(string(out)), "e2e", "internal", "cluster", "build", m.name), nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // flags are those of the linker. They are the same for all modules, except for
@@ -234,13 +257,13 @@ func (m module) build(ctx context.Context, source, flags, folder string) error {
 	if err := os.Mkdir(partial, 0o755); err != nil {
 		return err
 	}
-	stop := report("building " + m.name + " for the tests, once")
+	stop := report("building " + m.name + ", once")
 	defer stop()
 	first := filepath.Join(partial, m.programs[0])
 	cmd := exec.CommandContext(ctx, "nice", "go", "build", "-C", source, "-buildvcs=false", "-ldflags", flags, "-o", first, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	// The compiler's processes belong to the group. It ends with the test, even
-	// where that is killed.
+	// The compiler's processes belong to the group. It ends with the caller,
+	// even where that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out bytes.Buffer

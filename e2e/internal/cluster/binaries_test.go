@@ -51,6 +51,9 @@ func TestBuild(t *testing.T) {
 	t.Parallel()
 	m, source := smallModule(t)
 	cache := t.TempDir()
+	if found, err := m.foundIn(t.Context(), cache, source); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("before it was built there is %s, %v", found, err)
+	}
 	var folders [3]string
 	var errs [3]error
 	var builders sync.WaitGroup
@@ -76,6 +79,9 @@ func TestBuild(t *testing.T) {
 	}
 
 	before := modified(t, folders[0])
+	if found, err := m.foundIn(t.Context(), cache, source); found != folders[0] || err != nil {
+		t.Errorf("what was built is found as %q, %v", found, err)
+	}
 	again, err := m.builtIn(t.Context(), cache, source)
 	if err != nil {
 		t.Fatal(err)
@@ -145,21 +151,21 @@ func TestLock(t *testing.T) {
 func TestPrebuilt(t *testing.T) {
 	folder := t.TempDir()
 	t.Setenv(binVariable, folder)
-	if _, err := binary(t.Context(), programEtcd); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), binVariable) {
+	if _, err := Binary(t.Context(), programEtcd); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), binVariable) {
 		t.Errorf("a folder without the program: %v", err)
 	}
 	want := filepath.Join(folder, programEtcd)
 	if err := os.WriteFile(want, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := binary(t.Context(), programEtcd); got != want || err != nil {
+	if got, err := Binary(t.Context(), programEtcd); got != want || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }
 
 func TestUnknownProgram(t *testing.T) {
 	t.Setenv(binVariable, "")
-	if _, err := binary(t.Context(), "kubelet"); err == nil || !strings.Contains(err.Error(), "kubelet") {
+	if _, err := Binary(t.Context(), "kubelet"); err == nil || !strings.Contains(err.Error(), "kubelet") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,9 +24,9 @@ import (
 	"k8s.io/client-go/restmapper"
 
 	"ack-exporter/e2e/internal/cluster/pki"
+	"ack-exporter/e2e/internal/poll"
 	"ack-exporter/e2e/internal/process"
 	"ack-exporter/e2e/internal/sandbox"
-	"ack-exporter/e2e/internal/world"
 )
 
 const (
@@ -66,12 +66,15 @@ type Options struct {
 
 // Cluster is a running Kubernetes API.
 type Cluster struct {
-	world *world.World
+	sandbox *sandbox.Sandbox
 	// folder has certificates, configurations and the audit log.
 	folder    string
 	authority *pki.Authority
-	apiBinary string
-	options   Options
+	serving   *pki.Pair
+	// issuer is an authority below it, which signs what Load makes.
+	issuer   *pki.Authority
+	binaries Binaries
+	options  Options
 
 	etcd, api *process.Process
 
@@ -81,50 +84,52 @@ type Cluster struct {
 	mapper  meta.ResettableRESTMapper
 }
 
-// Start starts a cluster in a world and waits until its API is ready. It ends
-// with the test.
-func Start(t testing.TB, w *world.World, options Options) *Cluster {
-	t.Helper()
-	etcd, api := Binary(t, programEtcd), Binary(t, programAPIServer)
-	folder, err := os.MkdirTemp(world.Scratch(), "cluster-")
+// Start starts a cluster in a sandbox and waits until its API is ready. Its files
+// are in a new folder below the one that is given, until Close.
+func Start(ctx context.Context, s *sandbox.Sandbox, b Binaries, below string, options Options) (*Cluster, error) {
+	folder, err := os.MkdirTemp(below, "cluster-")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	c := &Cluster{world: w, folder: folder, apiBinary: api, options: options}
-	t.Cleanup(func() {
-		if t.Failed() {
-			c.logTails(t)
-		}
-		if err := c.close(); err != nil {
-			t.Errorf("stop the cluster: %v", err)
-		}
-	})
-	if err := c.prepare(t.Context()); err != nil {
-		t.Fatal(err)
+	c := &Cluster{sandbox: s, folder: folder, binaries: b, options: options}
+	if err := c.start(ctx); err != nil {
+		return nil, fmt.Errorf("%w\n%s", errors.Join(err, c.Close()), c.Logs())
 	}
-	if c.etcd, err = startEtcd(w.Sandbox, etcd, c.path("etcd")); err != nil {
-		t.Fatal(err)
+	return c, nil
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	var err error
+	if c.etcd, err = startEtcd(ctx, c.sandbox, c.binaries.Etcd, c.path("etcd")); err != nil {
+		return err
 	}
 	// The API server waits for etcd by itself.
-	c.StartAPI(t)
-	return c
+	return c.StartAPI(ctx)
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.folder, name) }
 
-// logTails shows what the servers said last.
-func (c *Cluster) logTails(t testing.TB) {
-	t.Helper()
+// Logs is what the servers said last.
+func (c *Cluster) Logs() string {
+	var logs []string
 	for _, p := range []*process.Process{c.etcd, c.api} {
 		if p != nil {
-			t.Logf("the end of what %s printed:\n%s", p.Name(), tail(p.Output()))
+			logs = append(logs, lastWords(p))
 		}
 	}
+	return strings.Join(logs, "\n")
 }
 
-func tail(s string) string { return s[max(0, len(s)-tailBytes):] }
+func lastWords(p *process.Process) string {
+	output := p.Output()
+	return fmt.Sprintf("the end of what %s printed:\n%s", p.Name(), output[max(0, len(output)-tailBytes):])
+}
 
-func (c *Cluster) close() error {
+// Close ends the servers and removes their files.
+func (c *Cluster) Close() error {
 	var errs []error
 	for _, p := range []*process.Process{c.api, c.etcd} {
 		if p != nil {
@@ -152,11 +157,11 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	if err := c.addAddresses(ctx); err != nil {
 		return err
 	}
-	// Memory of the world: it goes away with it, also where the test is killed.
+	// Memory of the sandbox: it goes away with it, also where the caller is killed.
 	if err := os.Mkdir(c.path("etcd"), 0o700); err != nil {
 		return err
 	}
-	if err := mountMemory(ctx, c.world.Sandbox, c.path("etcd"), "size=4g,mode=700"); err != nil {
+	if err := mountMemory(ctx, c.sandbox, c.path("etcd"), "size=4g,mode=700"); err != nil {
 		return err
 	}
 	if err := c.writeCertificates(); err != nil {
@@ -168,10 +173,10 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	return c.newClients()
 }
 
-// addAddresses gives the world the addresses of the API server.
+// addAddresses gives the sandbox the addresses of the API server.
 func (c *Cluster) addAddresses(ctx context.Context) error {
 	for _, address := range []string{APIAddress, controlPlaneAddress} {
-		if _, err := c.world.Output(ctx, "", "ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
+		if _, err := c.sandbox.Output(ctx, "", "ip", "address", "add", address+"/32", "dev", "lo"); err != nil {
 			return err
 		}
 	}
@@ -193,16 +198,16 @@ func mountMemory(ctx context.Context, s *sandbox.Sandbox, path, options string) 
 	return nil
 }
 
-func startEtcd(s *sandbox.Sandbox, program, data string) (*process.Process, error) {
-	return process.Start(s, exec.CommandContext(context.Background(), program,
+func startEtcd(ctx context.Context, s *sandbox.Sandbox, program, data string) (*process.Process, error) {
+	return process.Start(s, exec.CommandContext(context.WithoutCancel(ctx), program,
 		"--name=e2e", "--data-dir="+data, "--unsafe-no-fsync", "--log-level=warn",
 		"--listen-client-urls="+etcdURL, "--advertise-client-urls="+etcdURL,
 		"--listen-peer-urls="+etcdPeerURL, "--initial-advertise-peer-urls="+etcdPeerURL,
 		"--initial-cluster=e2e="+etcdPeerURL, "--quota-backend-bytes=3221225472"))
 }
 
-// apiCommand is the API server's.
-func (c *Cluster) apiCommand() *exec.Cmd {
+// apiCommand is the API server's. It is Close that ends it, not the context.
+func (c *Cluster) apiCommand(ctx context.Context) *exec.Cmd {
 	args := []string{
 		"--etcd-servers=" + etcdURL,
 		"--bind-address=0.0.0.0", "--advertise-address=" + controlPlaneAddress, "--secure-port=" + apiPort,
@@ -220,24 +225,30 @@ func (c *Cluster) apiCommand() *exec.Cmd {
 		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
 	}
 	args = append(args, c.options.APIServerArgs...)
-	return exec.CommandContext(context.Background(), c.apiBinary, args...)
+	return exec.CommandContext(context.WithoutCancel(ctx), c.binaries.APIServer, args...)
 }
 
 // StartAPI starts the API server, after StopAPI again with the same data, and
 // waits until it is ready.
-func (c *Cluster) StartAPI(t testing.TB) {
-	t.Helper()
+func (c *Cluster) StartAPI(ctx context.Context) error {
 	var err error
-	if c.api, err = process.Start(c.world.Sandbox, c.apiCommand()); err != nil {
-		t.Fatal(err)
+	if c.api, err = process.Start(c.sandbox, c.apiCommand(ctx)); err != nil {
+		return err
 	}
-	world.Eventually(t, startTimeout, func() error {
-		for _, p := range []*process.Process{c.etcd, c.api} {
+	return await(ctx, startTimeout, c.ready, c.etcd, c.api)
+}
+
+// await waits for a condition, but not when one of the processes has ended.
+func await(ctx context.Context, within time.Duration, condition func(context.Context) error, processes ...*process.Process) error {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	return poll.Until(ctx, within, func() error {
+		for _, p := range processes {
 			if ended, err := p.Ended(); ended {
-				t.Fatalf("%s has ended: %v", p.Name(), err)
+				giveUp(errors.Join(fmt.Errorf("%s has ended", p.Name()), err))
 			}
 		}
-		return c.ready(t.Context())
+		return condition(ctx)
 	})
 }
 
@@ -258,33 +269,22 @@ func (c *Cluster) ready(ctx context.Context) error {
 }
 
 // StopAPI ends the API server as a crash would. The data stay.
-func (c *Cluster) StopAPI(t testing.TB) {
-	t.Helper()
-	if err := kill(c.api); err != nil {
-		t.Fatal(err)
-	}
-}
+func (c *Cluster) StopAPI() error { return kill(c.api) }
 
 // PauseAPI keeps the API server from answering: connections to it stay open.
-func (c *Cluster) PauseAPI(t testing.TB) {
-	t.Helper()
-	signal(t, c.api, syscall.SIGSTOP)
-}
+func (c *Cluster) PauseAPI() error { return signal(c.api, syscall.SIGSTOP) }
 
 // ResumeAPI is the end of PauseAPI.
-func (c *Cluster) ResumeAPI(t testing.TB) {
-	t.Helper()
-	signal(t, c.api, syscall.SIGCONT)
-}
+func (c *Cluster) ResumeAPI() error { return signal(c.api, syscall.SIGCONT) }
 
-// PIDs are the processes of etcd and of the API server, as the tests see them.
+// PIDs are the processes of etcd and of the API server, as the caller sees them.
 func (c *Cluster) PIDs() []int { return []int{c.etcd.PID(), c.api.PID()} }
 
-func signal(t testing.TB, p *process.Process, s syscall.Signal) {
-	t.Helper()
+func signal(p *process.Process, s syscall.Signal) error {
 	if err := syscall.Kill(p.PID(), s); err != nil {
-		t.Fatalf("signal %s to %s: %v", s, p.Name(), err)
+		return fmt.Errorf("signal %s to %s: %w", s, p.Name(), err)
 	}
+	return nil
 }
 
 // newClients makes the clients of the harness.
@@ -298,7 +298,7 @@ func (c *Cluster) newClients() error {
 		TLSClientConfig: rest.TLSClientConfig{
 			CAData: c.authority.Chain, CertData: admin.Chain, KeyData: admin.Key,
 		},
-		Dial: world.Dialer(c.world.PID()),
+		Dial: c.sandbox.Dial,
 		QPS:  -1, // no limit
 	}
 	typed := rest.CopyConfig(c.admin)
@@ -315,7 +315,7 @@ func (c *Cluster) newClients() error {
 }
 
 // Admin is the configuration of a client that may do everything, from outside
-// of the world. Its requests are not in the audit log.
+// of the sandbox. Its requests are not in the audit log.
 func (c *Cluster) Admin() *rest.Config { return rest.CopyConfig(c.admin) }
 
 // Client is such a client.

@@ -12,13 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/process"
-	"ack-exporter/e2e/internal/world"
+	"ack-exporter/e2e/internal/sandbox"
 )
 
 const (
@@ -80,48 +79,59 @@ type CoreDNSOptions struct {
 	Nameservers []string
 }
 
-// CoreDNS is a CoreDNS in a world of its own, as in a pod: it finds its Corefile
+// CoreDNS is a CoreDNS in a sandbox of its own, as in a pod: it finds its Corefile
 // and the API where it does there, so that a Corefile needs no change to be run.
 type CoreDNS struct {
 	Address string
-	// World is the pod, Link its connection.
-	World *world.World
-	Link  *Link
+	// Sandbox is the pod, Link its connection.
+	Sandbox *sandbox.Sandbox
+	Link    *Link
 
 	program     string
 	environment []string
 	process     *process.Process
 }
 
-// CoreDNS starts a CoreDNS and waits until it listens. It ends with the test. The
-// API knows of no pod: that is for the test to write.
-func (c *Cluster) CoreDNS(t testing.TB, options CoreDNSOptions) *CoreDNS {
-	t.Helper()
-	d := &CoreDNS{Address: options.Address, World: world.New(t), program: Binary(t, programCoreDNS)}
-	d.Link = c.Join(t, d.World, options.Address)
-	c.Apply(t, []byte(coreDNSRoles))
-	d.environment = c.InCluster(t, d.World, metav1.NamespaceSystem, coreDNSAccount)
-	if err := d.prepare(t.Context(), options); err != nil {
-		t.Fatal(err)
+// CoreDNS starts a CoreDNS in a sandbox that has nothing else, and waits until it
+// listens. The API knows of no pod: that is for the caller to write.
+func (c *Cluster) CoreDNS(ctx context.Context, s *sandbox.Sandbox, options CoreDNSOptions) (*CoreDNS, error) {
+	d := &CoreDNS{Address: options.Address, Sandbox: s, program: c.binaries.CoreDNS}
+	var err error
+	if d.Link, err = c.Join(ctx, s, options.Address); err != nil {
+		return nil, err
 	}
-	t.Cleanup(func() {
-		if d.process == nil {
-			return
-		}
-		if t.Failed() {
-			t.Logf("the end of what CoreDNS at %s printed:\n%s", d.Address, tail(d.process.Output()))
-		}
-		if err := kill(d.process); err != nil {
-			t.Errorf("CoreDNS at %s: %v", d.Address, err)
-		}
-	})
-	d.Start(t)
-	return d
+	if err := c.Apply(ctx, []byte(coreDNSRoles)); err != nil {
+		return nil, err
+	}
+	if d.environment, err = c.InCluster(ctx, s, metav1.NamespaceSystem, coreDNSAccount); err != nil {
+		return nil, err
+	}
+	if err := d.prepare(ctx, options); err != nil {
+		return nil, err
+	}
+	if err := d.Start(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
+
+// Close ends CoreDNS, where it runs.
+func (d *CoreDNS) Close() error {
+	if d.process == nil {
+		return nil
+	}
+	if err := kill(d.process); err != nil {
+		return fmt.Errorf("CoreDNS at %s: %w", d.Address, err)
+	}
+	return nil
+}
+
+// Logs is what it said last.
+func (d *CoreDNS) Logs() string { return d.Address + ": " + lastWords(d.process) }
 
 // prepare makes the pod's /etc.
 func (d *CoreDNS) prepare(ctx context.Context, options CoreDNSOptions) error {
-	if err := mountMemory(ctx, d.World.Sandbox, "/etc", "mode=755"); err != nil {
+	if err := mountMemory(ctx, d.Sandbox, "/etc", "mode=755"); err != nil {
 		return err
 	}
 	var resolvers strings.Builder
@@ -129,40 +139,34 @@ func (d *CoreDNS) prepare(ctx context.Context, options CoreDNSOptions) error {
 		fmt.Fprintf(&resolvers, "nameserver %s\n", nameserver)
 	}
 	return errors.Join(
-		os.WriteFile(d.World.Path("/etc/resolv.conf"), []byte(resolvers.String()), 0o644),
-		os.Mkdir(d.World.Path(filepath.Dir(corefilePath)), 0o755),
-		d.writeCorefile(options.Corefile),
+		os.WriteFile(d.Sandbox.Path("/etc/resolv.conf"), []byte(resolvers.String()), 0o644),
+		os.Mkdir(d.Sandbox.Path(filepath.Dir(corefilePath)), 0o755),
+		d.SetCorefile(options.Corefile),
 	)
 }
 
-// writeCorefile changes the file in one moment.
-func (d *CoreDNS) writeCorefile(corefile string) error {
-	path := d.World.Path(corefilePath)
-	return errors.Join(os.WriteFile(path+".new", []byte(corefile), 0o644), os.Rename(path+".new", path))
-}
-
 // Start starts CoreDNS again, after Stop or Kill, and waits until it listens.
-func (d *CoreDNS) Start(t testing.TB) {
-	t.Helper()
-	cmd := exec.CommandContext(context.Background(), d.program, "-conf", corefilePath)
+func (d *CoreDNS) Start(ctx context.Context) error {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), d.program, "-conf", corefilePath)
 	cmd.Dir, cmd.Env = "/", d.environment
 	var err error
-	if d.process, err = process.Start(d.World.Sandbox, cmd); err != nil {
-		t.Fatal(err)
+	if d.process, err = process.Start(d.Sandbox, cmd); err != nil {
+		return err
 	}
-	world.Eventually(t, coreDNSStartTimeout, func() error {
-		if ended, err := d.process.Ended(); ended {
-			t.Fatalf("CoreDNS at %s has ended: %v\n%s", d.Address, err, tail(d.process.Output()))
-		}
-		conn, err := d.World.Dial(t.Context(), "tcp", net.JoinHostPort(d.Address, "53"))
+	err = await(ctx, coreDNSStartTimeout, func(ctx context.Context) error {
+		conn, err := d.Sandbox.Dial(ctx, "tcp", net.JoinHostPort(d.Address, "53"))
 		if err != nil {
 			return fmt.Errorf("CoreDNS does not listen: %w", err)
 		}
 		return conn.Close()
-	})
+	}, d.process)
+	if err != nil {
+		return fmt.Errorf("CoreDNS at %s: %w\n%s", d.Address, err, lastWords(d.process))
+	}
+	return nil
 }
 
-// PID is the process id, as the tests see it.
+// PID is the process id, as the caller sees it.
 func (d *CoreDNS) PID() int { return d.process.PID() }
 
 // Output is what the running or the last process has printed.
@@ -170,53 +174,36 @@ func (d *CoreDNS) Output() string { return d.process.Output() }
 
 // Stop asks CoreDNS to stop, as a kubelet does, and waits until it has: that
 // includes the lameduck of its Corefile.
-func (d *CoreDNS) Stop(t testing.TB) {
-	t.Helper()
-	if _, err := d.process.Stop(coreDNSStopTimeout); err != nil {
-		t.Fatal(err)
-	}
+func (d *CoreDNS) Stop() error {
+	_, err := d.process.Stop(coreDNSStopTimeout)
+	return err
 }
 
 // Terminate only asks: CoreDNS goes through its lameduck in the meantime.
-func (d *CoreDNS) Terminate(t testing.TB) {
-	t.Helper()
-	signal(t, d.process, syscall.SIGTERM)
-}
+func (d *CoreDNS) Terminate() error { return signal(d.process, syscall.SIGTERM) }
 
 // Kill ends CoreDNS as a crash would.
-func (d *CoreDNS) Kill(t testing.TB) {
-	t.Helper()
-	if err := kill(d.process); err != nil {
-		t.Fatal(err)
-	}
-}
+func (d *CoreDNS) Kill() error { return kill(d.process) }
 
 // Pause keeps CoreDNS from answering; what is sent to it is neither refused nor
 // lost.
-func (d *CoreDNS) Pause(t testing.TB) {
-	t.Helper()
-	signal(t, d.process, syscall.SIGSTOP)
-}
+func (d *CoreDNS) Pause() error { return signal(d.process, syscall.SIGSTOP) }
 
 // Resume is the end of Pause.
-func (d *CoreDNS) Resume(t testing.TB) {
-	t.Helper()
-	signal(t, d.process, syscall.SIGCONT)
-}
+func (d *CoreDNS) Resume() error { return signal(d.process, syscall.SIGCONT) }
 
-// SetCorefile changes the Corefile. CoreDNS sees it when its plugin reload looks
-// next, if it has that.
-func (d *CoreDNS) SetCorefile(t testing.TB, corefile string) {
-	t.Helper()
-	if err := d.writeCorefile(corefile); err != nil {
-		t.Fatal(err)
-	}
+// SetCorefile changes the Corefile in one moment. CoreDNS sees it when its plugin
+// reload looks next, if it has that.
+func (d *CoreDNS) SetCorefile(corefile string) error {
+	path := d.Sandbox.Path(corefilePath)
+	return errors.Join(os.WriteFile(path+".new", []byte(corefile), 0o644), os.Rename(path+".new", path))
 }
 
 // Reload changes the Corefile and has CoreDNS load it now. It does not wait for
 // that; a Corefile that is wrong leaves the old one in force.
-func (d *CoreDNS) Reload(t testing.TB, corefile string) {
-	t.Helper()
-	d.SetCorefile(t, corefile)
-	signal(t, d.process, syscall.SIGUSR1)
+func (d *CoreDNS) Reload(corefile string) error {
+	if err := d.SetCorefile(corefile); err != nil {
+		return err
+	}
+	return signal(d.process, syscall.SIGUSR1)
 }

@@ -4,10 +4,10 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,21 +30,20 @@ type Scale struct {
 	Nodes int
 	// Services are of type LoadBalancer and have an address.
 	Services int
-	// Secrets have a certificate and its key.
+	// Secrets have a certificate, that of its intermediate authority, and its key.
 	Secrets int
+	// Releases are Secrets as Helm makes them: 200 KiB that nobody can compress.
+	Releases int
 }
 
 // Load fills a cluster in which Load has not been called before.
-func (c *Cluster) Load(t testing.TB, scale Scale) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), loadTimeout)
+func (c *Cluster) Load(ctx context.Context, scale Scale) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	if err := c.load(ctx, scale); err != nil {
-		t.Fatalf("load: %v", err)
+	var err error
+	if c.issuer, err = c.authority.Authority(pki.Template{CommonName: "load"}); err != nil {
+		return err
 	}
-}
-
-func (c *Cluster) load(ctx context.Context, scale Scale) error {
 	for _, step := range []struct {
 		n      int
 		create func(ctx context.Context, number int) error
@@ -53,6 +52,7 @@ func (c *Cluster) load(ctx context.Context, scale Scale) error {
 		{scale.Nodes, c.loadNode},
 		{scale.Services, c.loadService},
 		{scale.Secrets, c.loadSecret},
+		{scale.Releases, c.loadRelease},
 	} {
 		if err := forEach(ctx, step.n, step.create); err != nil {
 			return err
@@ -120,16 +120,52 @@ func (c *Cluster) loadService(ctx context.Context, number int) error {
 	return err
 }
 
+// RotateSecrets gives so many of the Secrets that Load made new certificates and keys.
+func (c *Cluster) RotateSecrets(ctx context.Context, n int) error {
+	return forEach(ctx, n, func(ctx context.Context, number int) error {
+		secret, err := c.newSecret(number)
+		if err != nil {
+			return err
+		}
+		_, err = c.client.CoreV1().Secrets(secret.Namespace).Update(ctx, secret, metav1.UpdateOptions{})
+		return err
+	})
+}
+
 func (c *Cluster) loadSecret(ctx context.Context, number int) error {
-	name := fmt.Sprintf("tls-%d", number)
-	pair, err := c.authority.Server(pki.Template{CommonName: name, Hosts: []string{name + ".example"}})
+	secret, err := c.newSecret(number)
 	if err != nil {
 		return err
 	}
-	_, err = c.client.CoreV1().Secrets(LoadNamespace(number)).Create(ctx, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
+	_, err = c.client.CoreV1().Secrets(secret.Namespace).Create(ctx, secret, metav1.CreateOptions{})
+	return err
+}
+
+func (c *Cluster) newSecret(number int) (*corev1.Secret, error) {
+	name := fmt.Sprintf("tls-%d", number)
+	pair, err := c.issuer.Server(pki.Template{CommonName: name, Hosts: []string{name + ".example"}})
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: LoadNamespace(number), Name: name},
 		Type:       corev1.SecretTypeTLS,
 		Data:       map[string][]byte{corev1.TLSCertKey: pair.Chain, corev1.TLSPrivateKeyKey: pair.Key},
+	}, nil
+}
+
+// releaseSize is that of a chart with its templates and values.
+const releaseSize = 200 << 10
+
+func (c *Cluster) loadRelease(ctx context.Context, number int) error {
+	content := make([]byte, releaseSize)
+	if _, err := rand.Read(content); err != nil {
+		return err
+	}
+	_, err := c.client.CoreV1().Secrets(LoadNamespace(number)).Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("sh.helm.release.v1.app-%d.v1", number)},
+		Type:       "helm.sh/release.v1",
+		Data:       map[string][]byte{"release": content},
 	}, metav1.CreateOptions{})
 	return err
 }

@@ -10,33 +10,31 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"testing"
 
-	"ack-exporter/e2e/internal/world"
+	"ack-exporter/e2e/internal/sandbox"
 )
 
 const (
-	// linkInterface is the interface of a world that has joined.
+	// linkInterface is the interface of a sandbox that has joined.
 	linkInterface = "eth0"
 	// gateway is the cluster's end of every link.
 	gateway = "169.254.1.1"
 )
 
-// Link is the cable between a world and the cluster's network.
+// Link is the cable between a sandbox and the cluster's network.
 type Link struct {
-	world *world.World
+	sandbox *sandbox.Sandbox
 }
 
-// Join connects a world to the network of the cluster, under an IPv4 address that
+// Join connects a sandbox to the network of the cluster, under an IPv4 address that
 // a node or a pod could have. All that has joined reaches each other, and the API,
-// through the world of the cluster.
-func (c *Cluster) Join(t testing.TB, w *world.World, address string) *Link {
-	t.Helper()
-	link := &Link{w}
-	if err := c.join(t.Context(), link, address); err != nil {
-		t.Fatalf("join %s: %v", address, err)
+// through the sandbox of the cluster.
+func (c *Cluster) Join(ctx context.Context, s *sandbox.Sandbox, address string) (*Link, error) {
+	link := &Link{s}
+	if err := c.join(ctx, link, address); err != nil {
+		return nil, fmt.Errorf("join %s: %w", address, err)
 	}
-	return link
+	return link, nil
 }
 
 func (c *Cluster) join(ctx context.Context, link *Link, address string) error {
@@ -47,24 +45,24 @@ func (c *Cluster) join(ctx context.Context, link *Link, address string) error {
 	if !ip.Is4() {
 		return errNotIPv4
 	}
-	if err := c.world.Sandbox.SetSysctl("net/ipv4/ip_forward", "1"); err != nil {
+	if err := c.sandbox.SetSysctl("net/ipv4/ip_forward", "1"); err != nil {
 		return err
 	}
 	// Unique and short enough for the name of an interface.
 	bytes := ip.As4()
 	peer := fmt.Sprintf("v%x", bytes[:])
-	if _, err := c.world.Output(ctx, "", "ip", "link", "add", peer, "type", "veth",
-		"peer", "name", linkInterface, "netns", strconv.Itoa(link.world.PID())); err != nil {
+	if _, err := c.sandbox.Output(ctx, "", "ip", "link", "add", peer, "type", "veth",
+		"peer", "name", linkInterface, "netns", strconv.Itoa(link.sandbox.PID())); err != nil {
 		return err
 	}
-	_, err = c.world.Output(ctx, fmt.Sprintf(`address add %s/32 dev %s
+	_, err = c.sandbox.Output(ctx, fmt.Sprintf(`address add %s/32 dev %s
 link set %s up
 route add %s/32 dev %s
 `, gateway, peer, peer, ip, peer), "ip", "-batch", "-")
 	if err != nil {
 		return err
 	}
-	if _, err := link.world.Output(ctx, "", "ip", "address", "add", address+"/32", "dev", linkInterface); err != nil {
+	if _, err := link.sandbox.Output(ctx, "", "ip", "address", "add", address+"/32", "dev", linkInterface); err != nil {
 		return err
 	}
 	return link.up(ctx)
@@ -74,35 +72,30 @@ var errNotIPv4 = errors.New("it is no IPv4 address")
 
 func (l *Link) up(ctx context.Context) error {
 	// Routes go away with the interface.
-	_, err := l.world.Output(ctx, fmt.Sprintf(`link set %s up
+	_, err := l.sandbox.Output(ctx, fmt.Sprintf(`link set %s up
 route add %s dev %s
 route add default via %s
 `, linkInterface, gateway, linkInterface, gateway), "ip", "-batch", "-")
 	return err
 }
 
-// Cut is what happens when a node loses its network: what is sent to the world is
-// lost.
-func (l *Link) Cut(t testing.TB) {
-	t.Helper()
-	l.world.Run(t, "ip", "link", "set", linkInterface, "down")
+// Cut is what happens when a node loses its network: what is sent to the sandbox
+// is lost.
+func (l *Link) Cut(ctx context.Context) error {
+	_, err := l.sandbox.Output(ctx, "", "ip", "link", "set", linkInterface, "down")
+	return err
 }
 
 // Restore is the end of Cut.
-func (l *Link) Restore(t testing.TB) {
-	t.Helper()
-	if err := l.up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
+func (l *Link) Restore(ctx context.Context) error { return l.up(ctx) }
 
-// Balance has a world that has joined spread connections to a cluster IP over the
+// Balance has a sandbox that has joined spread connections to a cluster IP over the
 // backends, as kube-proxy does on a node, until it is called again. Unlike
 // kube-proxy it does not clear entries of connection tracking that lead to a
 // backend which is gone: there are proxies that do not, and clients suffer.
-func Balance(t testing.TB, w *world.World, clusterIP string, backends ...string) {
-	t.Helper()
-	w.RunInput(t, balanceRules(clusterIP, backends), "nft", "-f", "-")
+func Balance(ctx context.Context, s *sandbox.Sandbox, clusterIP string, backends ...string) error {
+	_, err := s.Output(ctx, balanceRules(clusterIP, backends), "nft", "-f", "-")
+	return err
 }
 
 // balanceRules replace those for the same cluster IP.
@@ -126,15 +119,15 @@ func balanceRules(clusterIP string, backends []string) string {
 }
 
 // Resolver asks one DNS server, over "udp" or "tcp", from within the network of a
-// world. Names should end in a dot: otherwise it appends search domains of this
+// sandbox. Names should end in a dot: otherwise it appends search domains of this
 // machine.
-func Resolver(w *world.World, network, server string) *net.Resolver {
+func Resolver(s *sandbox.Sandbox, network, server string) *net.Resolver {
 	address := net.JoinHostPort(server, "53")
 	return &net.Resolver{
 		PreferGo:     true,
 		StrictErrors: true,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return w.Dial(ctx, network, address)
+			return s.Dial(ctx, network, address)
 		},
 	}
 }

@@ -9,10 +9,9 @@ import (
 	"net/http"
 	"os/exec"
 	"strings"
-	"testing"
 
 	"ack-exporter/e2e/internal/process"
-	"ack-exporter/e2e/internal/world"
+	"ack-exporter/e2e/internal/sandbox"
 )
 
 const (
@@ -28,28 +27,29 @@ type StateMetrics struct {
 }
 
 // StateMetrics starts kube-state-metrics for these resources, in the plural, in a
-// world that has joined. It may read everything, and ends with the test.
-func (c *Cluster) StateMetrics(t testing.TB, w *world.World, resources ...string) *StateMetrics {
-	t.Helper()
-	cmd := exec.CommandContext(context.Background(), Binary(t, programKubeStateMetrics),
-		"--kubeconfig="+c.Kubeconfig(t, StateMetricsUser, adminGroup), "--resources="+strings.Join(resources, ","),
-		"--host=127.0.0.1", "--port="+stateMetricsPort, "--telemetry-host=127.0.0.1", "--telemetry-port=8081")
-	p, err := process.Start(w.Sandbox, cmd)
+// sandbox that has joined. It may read everything.
+func (c *Cluster) StateMetrics(ctx context.Context, s *sandbox.Sandbox, program string, resources ...string) (*StateMetrics, error) {
+	kubeconfig, err := c.Kubeconfig(StateMetricsUser, adminGroup)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the end of what %s printed:\n%s", p.Name(), tail(p.Output()))
-		}
-		if err := kill(p); err != nil {
-			t.Errorf("%s: %v", p.Name(), err)
-		}
-	})
-	return &StateMetrics{p, http.Client{Transport: &http.Transport{DialContext: w.Dial}}}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program,
+		"--kubeconfig="+kubeconfig, "--resources="+strings.Join(resources, ","),
+		"--host=127.0.0.1", "--port="+stateMetricsPort, "--telemetry-host=127.0.0.1", "--telemetry-port=8081")
+	p, err := process.Start(s, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &StateMetrics{p, http.Client{Transport: &http.Transport{DialContext: s.Dial}}}, nil
 }
 
-// PID is the process id, as the tests see it.
+// Close ends it.
+func (s *StateMetrics) Close() error { return kill(s.process) }
+
+// Logs is what it said last.
+func (s *StateMetrics) Logs() string { return lastWords(s.process) }
+
+// PID is the process id, as the caller sees it.
 func (s *StateMetrics) PID() int { return s.process.PID() }
 
 // Scrape returns its metrics.

@@ -4,11 +4,11 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -19,7 +19,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"ack-exporter/e2e/internal/cluster/pki"
-	"ack-exporter/e2e/internal/world"
+	"ack-exporter/e2e/internal/sandbox"
 )
 
 const (
@@ -40,11 +40,15 @@ func (c *Cluster) writeCertificates() error {
 	}
 	api, err := c.authority.Server(pki.Template{
 		CommonName: "kube-apiserver",
-		Hosts:      []string{APIAddress, controlPlaneAddress, "127.0.0.1", "localhost", "kubernetes.default.svc", "kubernetes.default.svc." + Domain},
+		Hosts: []string{
+			APIAddress, controlPlaneAddress, "127.0.0.1", "localhost",
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + Domain,
+		},
 	})
 	if err != nil {
 		return err
 	}
+	c.serving = api
 	accountsKey, accountsPublic, err := pki.NewKey()
 	if err != nil {
 		return err
@@ -63,20 +67,31 @@ func (c *Cluster) writeCertificates() error {
 	return nil
 }
 
+// APICertificate is what the API server presents.
+func (c *Cluster) APICertificate() *x509.Certificate { return c.serving.Certificate }
+
+// SetAPICertificate has the API server present another certificate, within seconds.
+// Connections that are open stay so.
+func (c *Cluster) SetAPICertificate(pair *pki.Pair) error {
+	// Until both files fit each other, the API server keeps what it has.
+	for name, data := range map[string][]byte{"api.crt": pair.Chain, "api.key": pair.Key} {
+		if err := os.WriteFile(c.path(name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	c.serving = pair
+	return nil
+}
+
 // Kubeconfig writes a kubeconfig for a user, with a client certificate, and
-// returns its path. Programs in the cluster's world and in those that have
-// joined it can use it.
-func (c *Cluster) Kubeconfig(t testing.TB, user string, groups ...string) string {
-	t.Helper()
+// returns its path. Programs in the cluster's sandbox and in those that
+// have joined it can use it.
+func (c *Cluster) Kubeconfig(user string, groups ...string) (path string, err error) {
 	pair, err := c.authority.Client(pki.Template{CommonName: user, Organizations: groups})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	path, err := c.writeKubeconfig(clientcmdapi.AuthInfo{ClientCertificateData: pair.Chain, ClientKeyData: pair.Key})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return c.writeKubeconfig(clientcmdapi.AuthInfo{ClientCertificateData: pair.Chain, ClientKeyData: pair.Key})
 }
 
 // ServiceAccountUser is the name by which the API knows a ServiceAccount.
@@ -87,40 +102,34 @@ func ServiceAccountUser(namespace, name string) string {
 // ServiceAccountKubeconfig writes a kubeconfig with a token of a ServiceAccount,
 // which is made where it does not exist, and returns its path. The account may do
 // only what the roles that are bound to it allow.
-func (c *Cluster) ServiceAccountKubeconfig(t testing.TB, namespace, name string) string {
-	t.Helper()
-	token, err := c.token(t.Context(), namespace, name)
+func (c *Cluster) ServiceAccountKubeconfig(ctx context.Context, namespace, name string) (path string, err error) {
+	token, err := c.token(ctx, namespace, name)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
-	path, err := c.writeKubeconfig(clientcmdapi.AuthInfo{Token: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return c.writeKubeconfig(clientcmdapi.AuthInfo{Token: token})
 }
 
-// InCluster gives the programs of a world that has joined the cluster, or of the
+// InCluster gives the programs of a sandbox that has joined the cluster, or of the
 // cluster's own, what a kubelet gives those of a pod with the ServiceAccount. It
-// returns what their environment must have besides. /run of the world is then
+// returns what their environment must have besides. /run of the sandbox is then
 // empty otherwise; the machine's is not touched.
-func (c *Cluster) InCluster(t testing.TB, w *world.World, namespace, account string) (environment []string) {
-	t.Helper()
-	if err := c.mountAccount(t.Context(), w, namespace, account); err != nil {
-		t.Fatal(err)
+func (c *Cluster) InCluster(ctx context.Context, s *sandbox.Sandbox, namespace, account string) (environment []string, err error) {
+	if err := c.mountAccount(ctx, s, namespace, account); err != nil {
+		return nil, err
 	}
-	return []string{"KUBERNETES_SERVICE_HOST=" + APIAddress, "KUBERNETES_SERVICE_PORT=" + apiPort}
+	return []string{"KUBERNETES_SERVICE_HOST=" + APIAddress, "KUBERNETES_SERVICE_PORT=" + apiPort}, nil
 }
 
-func (c *Cluster) mountAccount(ctx context.Context, w *world.World, namespace, account string) error {
+func (c *Cluster) mountAccount(ctx context.Context, s *sandbox.Sandbox, namespace, account string) error {
 	token, err := c.token(ctx, namespace, account)
 	if err != nil {
 		return err
 	}
-	if err := mountMemory(ctx, w.Sandbox, "/run", "mode=755"); err != nil {
+	if err := mountMemory(ctx, s, "/run", "mode=755"); err != nil {
 		return err
 	}
-	folder := w.Path(accountFolder)
+	folder := s.Path(accountFolder)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}

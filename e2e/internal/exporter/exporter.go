@@ -64,6 +64,8 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Config says how to run the exporter.
 type Config struct {
+	// Role is that of package node; empty: the role node.
+	Role string
 	// Wrapper is a command that ends by executing the exporter, such as
 	// setpriv with its options.
 	Wrapper []string
@@ -76,11 +78,11 @@ type Config struct {
 	FromWorld bool
 }
 
-// Start starts the role node in a world. When the test ends the exporter is
+// Start starts the exporter in a world. When the test ends the exporter is
 // told to stop, and the test fails unless it does so as it should.
 func Start(t testing.TB, w *world.World, c Config) *Process {
 	t.Helper()
-	config := node.Config{Binary: Binary(t), Address: Address, Wrapper: c.Wrapper, Args: c.Args}
+	config := node.Config{Binary: Binary(t), Role: c.Role, Address: Address, Wrapper: c.Wrapper, Args: c.Args}
 	if c.Address != "" {
 		config.Address = c.Address
 	}

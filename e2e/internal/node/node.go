@@ -1,6 +1,6 @@
 //go:build e2e
 
-// Package node builds the exporter and starts its node role.
+// Package node builds the exporter and starts it.
 package node
 
 import (
@@ -32,10 +32,18 @@ func Build(ctx context.Context, path string) error {
 	return nil
 }
 
+// Roles of the exporter.
+const (
+	RoleNode    = "node"
+	RoleCluster = "cluster"
+)
+
 // Config says how to run the exporter.
 type Config struct {
 	// Binary is the path of the exporter.
 	Binary string
+	// Role is RoleNode where it is empty.
+	Role string
 	// Address is where it listens, in the network in which it runs.
 	Address string
 	// Listener, where it is not nil, is a socket on which it listens in place of
@@ -72,7 +80,11 @@ func Start(ctx context.Context, s *sandbox.Sandbox, c Config) (*process.Process,
 		argv = append(argv, passSocket...)
 		listen = "--web.systemd-socket"
 	}
-	argv = append(argv, c.Binary, "node", listen, "--path.procfs=/proc")
+	if c.Role == RoleCluster {
+		argv = append(argv, c.Binary, RoleCluster, listen)
+	} else {
+		argv = append(argv, c.Binary, RoleNode, listen, "--path.procfs=/proc")
+	}
 	argv = append(argv, c.Args...)
 	// It is Stop that ends the exporter, not the context.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...)

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package cluster_test
+package clustertest_test
 
 import (
 	"context"
@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -59,7 +60,7 @@ items:
 func TestAPI(t *testing.T) {
 	w := world.New(t)
 	began := time.Now()
-	c := cluster.Start(t, w, cluster.Options{})
+	c := clustertest.Start(t, w, cluster.Options{})
 	t.Logf("ready after %s", time.Since(began).Round(time.Millisecond))
 	t.Run("Version", func(t *testing.T) { testVersion(t, c) })
 	t.Run("Access", func(t *testing.T) { testAccess(t, w, c) })
@@ -69,7 +70,7 @@ func TestAPI(t *testing.T) {
 	t.Run("Restart", func(t *testing.T) { testRestart(t, c) })
 }
 
-func testVersion(t *testing.T, c *cluster.Cluster) {
+func testVersion(t *testing.T, c *clustertest.Cluster) {
 	version, err := c.Client().Discovery().ServerVersion()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +98,7 @@ func clientFor(t *testing.T, w *world.World, kubeconfig string) *kubernetes.Clie
 
 // testAccess shows that users may do what their roles allow and nothing else, and
 // that the audit log says what they asked for.
-func testAccess(t *testing.T, w *world.World, c *cluster.Cluster) {
+func testAccess(t *testing.T, w *world.World, c *clustertest.Cluster) {
 	kubeconfig := c.ServiceAccountKubeconfig(t, "kube-system", account)
 	// Programs under test need not be root.
 	w.Run(t, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "test", "-r", kubeconfig)
@@ -152,7 +153,7 @@ func testAccess(t *testing.T, w *world.World, c *cluster.Cluster) {
 }
 
 // requireRequests looks for what testAccess did in the audit log.
-func requireRequests(t *testing.T, c *cluster.Cluster) {
+func requireRequests(t *testing.T, c *clustertest.Cluster) {
 	t.Helper()
 	want := []string{
 		"get configmaps kube-system/seen []: 403",
@@ -184,7 +185,7 @@ func requireRequests(t *testing.T, c *cluster.Cluster) {
 	}
 }
 
-func testWatch(t *testing.T, c *cluster.Cluster) {
+func testWatch(t *testing.T, c *clustertest.Cluster) {
 	watch, err := c.Client().CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=watched"})
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +208,7 @@ func testWatch(t *testing.T, c *cluster.Cluster) {
 }
 
 // testStatus shows that what controllers would write can be written.
-func testStatus(t *testing.T, c *cluster.Cluster) {
+func testStatus(t *testing.T, c *clustertest.Cluster) {
 	c.Apply(t, []byte(`
 apiVersion: apps/v1
 kind: Deployment
@@ -238,7 +239,7 @@ status: {replicas: 3, readyReplicas: 2, observedGeneration: 1}
 	}
 }
 
-func testNodes(t *testing.T, c *cluster.Cluster) {
+func testNodes(t *testing.T, c *clustertest.Cluster) {
 	node, virtual := cluster.Node(7), cluster.VirtualNode(8)
 	pod := cluster.Pod("default", "pod", map[string]string{"app": "y"}, node.Name, "10.244.7.2")
 	service := cluster.Service("default", "served", map[string]string{"app": "y"}, corev1.ServicePort{Name: "http", Port: 80})
@@ -285,7 +286,7 @@ func testNodes(t *testing.T, c *cluster.Cluster) {
 }
 
 // testRestart ends the API server and starts it again with its data.
-func testRestart(t *testing.T, c *cluster.Cluster) {
+func testRestart(t *testing.T, c *clustertest.Cluster) {
 	get := func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
@@ -313,7 +314,7 @@ func testRestart(t *testing.T, c *cluster.Cluster) {
 // nothing is answered, as it is by default.
 func TestOptions(t *testing.T) {
 	w := world.New(t)
-	c := cluster.Start(t, w, cluster.Options{APIServerArgs: []string{"--anonymous-auth=false"}})
+	c := clustertest.Start(t, w, cluster.Options{APIServerArgs: []string{"--anonymous-auth=false"}})
 	anonymous, err := kubernetes.NewForConfig(rest.AnonymousClientConfig(c.Admin()))
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +346,7 @@ func TestEnd(t *testing.T) {
 	var pod string
 	t.Run("Cluster", func(t *testing.T) {
 		w := world.New(t)
-		c := cluster.Start(t, w, cluster.Options{})
+		c := clustertest.Start(t, w, cluster.Options{})
 		d := c.CoreDNS(t, cluster.CoreDNSOptions{Address: "10.244.1.2", Corefile: cluster.DefaultCorefile, Nameservers: []string{"100.100.2.136"}})
 		pids = append(c.PIDs(), d.PID(), w.PID(), d.World.PID())
 		pod = d.World.Path("/etc/coredns")

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package cluster_test
+package clustertest_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -35,7 +36,7 @@ const (
 // TestCoreDNS asks one CoreDNS, which another one stands above.
 func TestCoreDNS(t *testing.T) {
 	w := world.New(t)
-	c := cluster.Start(t, w, cluster.Options{})
+	c := clustertest.Start(t, w, cluster.Options{})
 	upstream := c.CoreDNS(t, cluster.CoreDNSOptions{
 		Address:  upstreamAddress,
 		Corefile: ".:53 {\n  hosts {\n    " + externalIP + " www.example.com\n  }\n}\n",
@@ -66,7 +67,7 @@ func lookupAt(t *testing.T, w *world.World, server, network, name, want string) 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	addresses, err := cluster.Resolver(w, network, server).LookupHost(ctx, name)
+	addresses, err := cluster.Resolver(w.Sandbox, network, server).LookupHost(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func testAnswers(t *testing.T, w *world.World) {
 		} {
 			world.Eventually(t, within, func() error { return lookup(t, w, network, name, want) })
 		}
-		resolver := cluster.Resolver(w, network, podAddress)
+		resolver := cluster.Resolver(w.Sandbox, network, podAddress)
 		_, records, err := resolver.LookupSRV(t.Context(), "http", "tcp", serviceName)
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +102,7 @@ func testAnswers(t *testing.T, w *world.World) {
 }
 
 // testEndpoints asks the other ports of the pod, from another node.
-func testEndpoints(t *testing.T, c *cluster.Cluster, w *world.World) {
+func testEndpoints(t *testing.T, c *clustertest.Cluster, w *world.World) {
 	node := world.New(t)
 	c.Join(t, node, nodeAddress)
 	for _, from := range []*world.World{w, node} {
@@ -140,7 +141,7 @@ func get(ctx context.Context, client *http.Client, url string) (string, error) {
 }
 
 // testBalance asks the cluster IP of DNS from a node.
-func testBalance(t *testing.T, c *cluster.Cluster, d *cluster.CoreDNS) {
+func testBalance(t *testing.T, c *clustertest.Cluster, d *clustertest.CoreDNS) {
 	for _, tool := range []string{"nft", "conntrack"} {
 		_, err := exec.LookPath(tool)
 		world.Require(t, err == nil, fmt.Sprintf("%s is missing: %v", tool, err))
@@ -157,7 +158,7 @@ func testBalance(t *testing.T, c *cluster.Cluster, d *cluster.CoreDNS) {
 	world.Eventually(t, within, func() error {
 		return lookupAt(t, node, other.Address, "udp", serviceName, "10.96.7.7")
 	})
-	cluster.Balance(t, node, cluster.DNSAddress, d.Address, other.Address)
+	clustertest.Balance(t, node, cluster.DNSAddress, d.Address, other.Address)
 	for range 4 {
 		for _, network := range []string{"udp", "tcp"} {
 			if err := ask(network); err != nil {
@@ -165,27 +166,27 @@ func testBalance(t *testing.T, c *cluster.Cluster, d *cluster.CoreDNS) {
 			}
 		}
 	}
-	for _, backend := range []*cluster.CoreDNS{d, other} {
+	for _, backend := range []*clustertest.CoreDNS{d, other} {
 		entries := node.Run(t, "conntrack", "-L", "-p", "udp", "-d", cluster.DNSAddress, "--reply-src", backend.Address)
 		if strings.Count(entries, "dport=53") == 0 {
 			t.Errorf("%s was not asked", backend.Address)
 		}
 	}
 	other.Kill(t)
-	cluster.Balance(t, node, cluster.DNSAddress, d.Address)
+	clustertest.Balance(t, node, cluster.DNSAddress, d.Address)
 	for range 4 {
 		if err := ask("udp"); err != nil {
 			t.Error(err)
 		}
 	}
-	cluster.Balance(t, node, cluster.DNSAddress)
+	clustertest.Balance(t, node, cluster.DNSAddress)
 	if err := ask("tcp"); err == nil {
 		t.Error("the cluster IP answers without backends")
 	}
 }
 
 // testRights shows that CoreDNS may do what it asks for.
-func testRights(t *testing.T, c *cluster.Cluster) {
+func testRights(t *testing.T, c *clustertest.Cluster) {
 	world.Eventually(t, within, func() error {
 		var watched []string
 		for _, r := range c.Requests(t, cluster.ServiceAccountUser("kube-system", "coredns")) {
@@ -205,7 +206,7 @@ func testRights(t *testing.T, c *cluster.Cluster) {
 	})
 }
 
-func testReload(t *testing.T, w *world.World, d *cluster.CoreDNS) {
+func testReload(t *testing.T, w *world.World, d *clustertest.CoreDNS) {
 	const added = "added.example."
 	pid := d.PID()
 	d.Reload(t, cluster.DefaultCorefile+"example:53 {\n  hosts {\n    192.0.2.1 added.example\n  }\n}\n")
@@ -230,7 +231,7 @@ func testReload(t *testing.T, w *world.World, d *cluster.CoreDNS) {
 }
 
 // testFailures has CoreDNS fail in several ways, which clients see differently.
-func testFailures(t *testing.T, w *world.World, d *cluster.CoreDNS) {
+func testFailures(t *testing.T, w *world.World, d *clustertest.CoreDNS) {
 	for name, failure := range map[string]struct {
 		begin, end func()
 		refused    bool
@@ -252,7 +253,7 @@ func testFailures(t *testing.T, w *world.World, d *cluster.CoreDNS) {
 }
 
 // testUpstream takes the upstream away, which only external names need.
-func testUpstream(t *testing.T, w *world.World, upstream *cluster.CoreDNS) {
+func testUpstream(t *testing.T, w *world.World, upstream *clustertest.CoreDNS) {
 	const fresh = "fresh.example.com." // in no cache
 	upstream.Kill(t)
 	if err := lookup(t, w, "udp", fresh, externalIP); err == nil {
@@ -267,7 +268,7 @@ func testUpstream(t *testing.T, w *world.World, upstream *cluster.CoreDNS) {
 }
 
 // testStop shows that CoreDNS still answers in its lameduck.
-func testStop(t *testing.T, w *world.World, d *cluster.CoreDNS) {
+func testStop(t *testing.T, w *world.World, d *clustertest.CoreDNS) {
 	d.Kill(t)
 	d.SetCorefile(t, strings.Replace(cluster.DefaultCorefile, "lameduck 15s", "lameduck 3s", 1))
 	d.Start(t)
