@@ -30,10 +30,13 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "protocol", "server"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
+	}
+	job := func(labels ...string) metric {
+		return metric{labels: append(labels, "namespace", "job_name"), scraped: true, ofCluster: true}
 	}
 	container := metric{labels: []string{"namespace", "pod", "container"}, counter: true, ofCluster: true}
 	return map[string]metric{
@@ -49,13 +52,17 @@ func foreign() map[string]metric {
 		"coredns_proxy_request_duration_seconds_bucket": coreDNS("to", "le"),
 		"container_cpu_cfs_periods_total":               container,
 		"container_cpu_cfs_throttled_periods_total":     container,
-		"go_goroutines":                 {scraped: true},
-		"kube_node_info":                {labels: []string{"node"}, scraped: true},
-		"process_cpu_seconds_total":     {counter: true, scraped: true},
-		"process_resident_memory_bytes": {scraped: true},
-		"scrape_duration_seconds":       {scraped: true},
-		"scrape_samples_scraped":        {scraped: true},
-		"up":                            {scraped: true},
+		"certmanager_certificate_ready_status":          {labels: []string{"namespace", "exported_namespace", "name", "condition"}, ofCluster: true},
+		"go_goroutines":                                 {scraped: true},
+		"kube_job_complete":                             job("condition"),
+		"kube_job_failed":                               job("condition"),
+		"kube_job_status_start_time":                    job(),
+		"kube_node_info":                                {labels: []string{"node"}, scraped: true},
+		"process_cpu_seconds_total":                     {counter: true, scraped: true},
+		"process_resident_memory_bytes":                 {scraped: true},
+		"scrape_duration_seconds":                       {scraped: true},
+		"scrape_samples_scraped":                        {scraped: true},
+		"up":                                            {scraped: true},
 	}
 }
 
@@ -169,6 +176,7 @@ func TestLint(t *testing.T) {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
+		"ack-exporter-certificates.json",
 		"ack-exporter-cluster.json",
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",

@@ -11,6 +11,12 @@ local catalogue = import 'lib/catalogue.libsonnet';
     corednsSelector: 'job=~"coredns|kube-dns"',
     // Its containers in the metrics that the kubelet has of all containers.
     corednsContainerSelector: 'namespace="kube-system", pod=~"coredns-.*", container="coredns"',
+    // Certificates that nobody but ACK replaces: those of masters and of etcd.
+    masterCertificateSelector: 'source="file", location=~"/etc/(kubernetes/pki|kubeadm|etcd)/.+|/var/lib/etcd/.+"',
+    // Jobs that renew the certificates of a dedicated cluster, in kube-state-metrics.
+    renewalJobSelector: 'namespace="kube-system", job_name=~"cert-.+"',
+    // The metrics of cert-manager. No one else has metrics of these names.
+    certManagerSelector: '',
     // Nodes that run no DaemonSet pods: virtual nodes of ECI are no machines.
     realNodeSelector: 'node!~"virtual-kubelet-.*|virtual-node-.*|eci-.*"',
 
@@ -47,6 +53,10 @@ local catalogue = import 'lib/catalogue.libsonnet';
     coredns: { objective: threshold('DN-16', 'objective') },
 
     local threshold = catalogue.threshold,
+
+    // How often the alerts on certificates are evaluated; null: as often as the others. One evaluation takes Prometheus
+    // about 0.15 ms a certificate, which counts from some thousands on. No longer than the durations of these alerts.
+    certificateInterval: null,
 
     // Thresholds and durations of each alert, by severity. critical: a person
     // acts now. warning: this working day.
@@ -234,6 +244,59 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKNodeLocalDNSNoBackup: { warning: { above: threshold('NL-08', 'warning'), 'for': '1h' } },
       // Longer than the DaemonSet is gone when it is installed anew.
       ACKNodeLocalDNSOrphanedPods: { critical: { above: threshold('NL-11', 'critical'), 'for': '5m' } },
+      // Nobody has to hurry, but where the API server refuses everybody. unused: Secrets that nobody may use.
+      ACKCertificateExpired: {
+        warning: { unused: true, 'for': '15m' },
+        critical: { 'for': '5m' },
+      },
+      // Days, and the share of its life that no certificate may have left. trafficDays: those of Ingresses and listeners,
+      // for which nobody plans months ahead. That a Secret expires calls nobody: whether it is used cannot be seen.
+      ACKCertificateExpiresSoon: {
+        warning: {
+          days: threshold('CE-01', 'warning'),
+          trafficDays: threshold('CE-10', 'warning'),
+          share: threshold('CE-01', 'warning_share'),
+          'for': '30m',
+        },
+        critical: { days: threshold('CE-01', 'critical'), share: threshold('CE-01', 'critical_share'), 'for': '15m' },
+      },
+      // Kubelets renew between 70 and 90 % of the life, cert-manager at two thirds, where nobody tells it otherwise. When
+      // ACK renews the certificate of a managed API server is not written anywhere: managedDays before its end it is late.
+      ACKCertificateNotRenewed: {
+        warning: {
+          days: threshold('CE-03', 'warning'),
+          managedDays: 7,
+          share: threshold('CE-03', 'warning_share'),
+          certManagerShare: threshold('CE-22', 'warning_share'),
+          'for': '30m',
+        },
+        critical: {
+          local share = threshold('CE-03', 'critical_share'),
+          days: threshold('CE-03', 'critical'),
+          managedDays: self.days,
+          share: share,
+          certManagerShare: share,
+          'for': '15m',
+        },
+      },
+      // Clocks may differ by some minutes.
+      ACKCertificateNotYetValid: { warning: { 'for': '15m' } },
+      // It has happened, and does not go on: the window is how long the alert stays.
+      ACKCertificateReplaced: { warning: { days: threshold('CE-07', 'warning'), window: '1d', 'for': '10m' } },
+      // Longer than a roll-out of a webhook takes, and than cert-manager needs to write a new CA into caBundles.
+      ACKCertificateUntrusted: { critical: { 'for': '10m' } },
+      ACKCertificateNameMissing: { critical: { 'for': '10m' } },
+      ACKIngressHostNotCovered: { warning: { 'for': '30m' } },
+      // Longer than a Secret is gone when it is created anew, and than cert-manager needs to fill a new one.
+      ACKTLSSecretUnusable: { warning: { 'for': '30m' } },
+      // Longer than two files are written one after the other.
+      ACKCertificateKeyMismatch: { warning: { 'for': '15m' } },
+      ACKCertificateOutlivesIssuer: { warning: { 'for': '1h' } },
+      // Longer than files are away while they are renewed, and a restart of what presents a certificate takes.
+      ACKCertificateUnreadable: { warning: { 'for': '30m' } },
+      ACKCertificateRenewalJobFailed: { warning: { seconds: threshold('CE-14', 'warning'), 'for': '5m' } },
+      // Longer than a certificate takes to be issued.
+      ACKCertManagerCertificateNotReady: { warning: { 'for': '1h' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.

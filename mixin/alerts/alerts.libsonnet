@@ -7,4 +7,5 @@
 (import 'coredns.libsonnet') +
 (import 'kubeproxy.libsonnet') +
 (import 'nodelocaldns.libsonnet') +
+(import 'certificate.libsonnet') +
 (import 'exporter.libsonnet')

@@ -2,5 +2,6 @@
 (import 'conntrack-ipvs.libsonnet') +
 (import 'dns.libsonnet') +
 (import 'cluster.libsonnet') +
+(import 'certificates.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')

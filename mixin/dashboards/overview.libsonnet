@@ -160,12 +160,38 @@ local dashboard = import '../lib/dashboard.libsonnet';
     ) + d.noValue('none') + { alerts:: d.alertsOf('ack-exporter-kernel'), h:: 9 },
   ],
 
+  local certificates = [
+    d.row('Certificates'),
+    d.stat(
+      'Certificates expired',
+      'Certificates that have expired, those aside of which the manual says that nothing depends on them.',
+      'none',
+      $._certificates.expired
+    ) + d.any('red') + d.unknown('no data') + { alerts:: ['ACKCertificateExpired'], h:: 9 },
+    d.stat(
+      'Expire within %d days' % $._certificates.days,
+      'Certificates that somebody has to renew, and that expire within %d days.' % $._certificates.days,
+      'none',
+      $._certificates.soon
+    ) + d.any('yellow') + d.unknown('no data') + { alerts:: ['ACKCertificateExpiresSoon'], h:: 9 },
+    d.table(
+      'Certificates that expire next',
+      'The %d certificates that expire next among those that somebody has to renew.' % $._certificates.rows,
+      [$._certificates.next],
+      [
+        if column.field == 'location' then column + d.property('links', [d.openCertificates]) else column
+        for column in $._certificates.columns
+      ] + [d.value('A', 'Expires', 'dateTimeFromNow')],
+      [['Expires', false]],
+    ) + d.noValue('no certificate is watched') + { alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateExpired'], w:: 16, h:: 9 },
+  ],
+
   grafanaDashboards+:: {
     'ack-exporter-overview.json': d.dashboard(
       'ack-exporter-overview',
       'Overview',
       'What is wrong in the clusters now, the worst first.',
-      now + conntrack + dns + nodes,
+      now + conntrack + dns + nodes + certificates,
       byNode=false,
     ),
   },

@@ -36,6 +36,18 @@ local query = import 'query.libsonnet';
       local grown(growth, metric, window, matchers, extra) =
         'max by (%s) (%s(%s[%s]))' % [join([config.clusterLabel] + extra), growth, q.select(metric, selectedAnd(matchers)), window],
 
+      // What is told of certificates, of a node where they lie on one and else of the cluster, by these labels.
+      // all: those that the metric has besides source, location and key.
+      certificates(metric, all, matchers='', by=[])::
+        local told(place) = self.gauge(metric, join([place, matchers]), ['source', 'location', 'key'] + all);
+        local labels = ['source', 'location', 'key'] + by;
+        '(max by (%s) (%s) or max by (%s) (%s))' % [
+          q.labels(labels),
+          told(q.ofNodes),
+          join([config.clusterLabel] + labels),
+          told(q.ofNoNode),
+        ],
+
       // Counters of CoreDNS itself, and of its containers: growth a second.
       coredns(metric, matchers='', by=[])::
         'sum by (%s) (rate(%s{%s}[$__rate_interval]))' % [
@@ -68,16 +80,16 @@ local query = import 'query.libsonnet';
       ],
 
       // Since when each alert is active, in milliseconds. What tells alerts of one name and node apart is the label
-      // about, whatever label of the alert has it: none has two of them.
+      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate.
       alertsSince::
         local since = 'ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s}' % [
           join(['alertname=~"ACK.+"', selected]),
           join([firing, selected]),
         ];
-        '1000 * max by (severity, alertname, %s, about) (label_join(%s, "about", "", %s))' % [
+        '1000 * max by (severity, alertname, %s, about) (label_replace(label_join(%s, "about", " ", %s), "about", "$1", "about", " *(.*?) *"))' % [
           q.labels(),
           since,
-          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'protocol', 'server']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject']]),
         ],
 
       // How many of the series are 0, which stands for no.
@@ -151,6 +163,7 @@ local query = import 'query.libsonnet';
     openNode:: self.linkFromRow('Open this node', 'ack-exporter-node'),
     openConntrack:: self.linkFromRow('Open its connection tracking', 'ack-exporter-conntrack-ipvs'),
     openDNS:: self.linkFromRow('Open its DNS', 'ack-exporter-dns'),
+    openCertificates:: self.linkFromRow('Open the certificates', 'ack-exporter-certificates'),
     // From a bar or a line that is about a node.
     linkFromSeries(title, uid):: { fieldConfig+: { defaults+: { links: [link(title, uid, '${__field.labels.%s}' % config.nodeLabel)] } } },
 
@@ -322,7 +335,7 @@ local query = import 'query.libsonnet';
     // The table of the alerts that fire.
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
-      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, protocol or server where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.property('custom.width', 90),

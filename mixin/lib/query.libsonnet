@@ -29,6 +29,11 @@
     ofCluster(metric, matchers='', extra=[])::
       'max by (%s) (%s)' % [join([config.clusterLabel] + extra), self.select(metric, matchers)],
 
+    // Certificates lie on nodes, where these are the sources, or belong to the cluster: matchers of both.
+    nodeSources:: 'file|kubeconfig',
+    ofNodes:: 'source=~"%s"' % self.nodeSources,
+    ofNoNode:: 'source!~"%s"' % self.nodeSources,
+
     // Clusters whose pods reach Services past IPVS and connection tracking of the
     // nodes: Terway in IPvlan mode, where that can be seen.
     pastIPVS:: self.ofCluster('ack_nodelocaldns_terway_check', 'check="host_stack_cidrs"'),
