@@ -48,6 +48,7 @@ fuzz: ## each fuzz target for FUZZTIME
 .PHONY: lint
 lint: ## golangci-lint, built from source once and kept in Go's build cache
 	$(GO) tool -modfile tools/golangci-lint.mod golangci-lint run ./...
+	cd deploy/helm/test && $(GO) tool -modfile ../../../tools/golangci-lint.mod golangci-lint run ./...
 
 .PHONY: docs
 docs: ## write docs/metrics.md and the list of metric names from the code

@@ -30,17 +30,15 @@ func newStore(t *testing.T) store {
 	return store{t.TempDir()}
 }
 
-// run runs buildah and returns what it prints.
-func (s store) run(t *testing.T, command string, args ...string) string {
+// run runs buildah.
+func (s store) run(t *testing.T, command string, args ...string) {
 	t.Helper()
 	all := append([]string{
 		"--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run"), "--storage-driver", "vfs", command,
 	}, args...)
-	out, err := exec.CommandContext(t.Context(), "buildah", all...).CombinedOutput()
-	if err != nil {
+	if out, err := exec.CommandContext(t.Context(), "buildah", all...).CombinedOutput(); err != nil {
 		t.Fatalf("buildah %s: %v\n%s", strings.Join(all, " "), err, out)
 	}
-	return string(out)
 }
 
 // build builds an image from a folder.

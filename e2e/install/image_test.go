@@ -137,7 +137,6 @@ func checkStatic(t *testing.T, binary []byte, arch string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
 	if want := map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}[arch]; f.Machine != want {
 		t.Errorf("the binary is for %s, want %s", f.Machine, want)
 	}

@@ -9,6 +9,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -199,7 +200,7 @@ func all[T object](objects []object) []T {
 // build builds the exporter into dir.
 func build(dir string) (string, error) {
 	path := filepath.Join(dir, "ack-exporter")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/ack-exporter")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", path, "./cmd/ack-exporter")
 	cmd.Dir = repository
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
