@@ -1,8 +1,9 @@
 //go:build e2e
 
-// Package install builds the image of the exporter from the Dockerfile, with
-// buildah, and looks into it. Nothing is pulled: the image in which the binary is
-// compiled is made of this machine's own tools.
+// Package install tests what goes into a cluster. It builds the image with buildah
+// and looks into it; nothing is pulled, as the image in which the binary is compiled
+// is made of this machine's own tools. It gives the manifests to a real API server,
+// and runs the node role confined as they say.
 //
 //	go test -tags e2e ./e2e/install    # as root
 package install
