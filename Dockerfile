@@ -7,7 +7,8 @@
 #
 #   docker build --target prebuilt --build-arg VERSION=TAG -t REGISTRY/ack-exporter:TAG .
 #
-# The same binary and SOURCE_DATE_EPOCH make the same image.
+# With a fixed time (SOURCE_DATE_EPOCH of BuildKit, --timestamp of buildah), the same
+# binary makes the same image.
 
 # What the binary lies on. It needs nothing of it.
 ARG BASE=scratch

@@ -68,8 +68,8 @@ manifests: ## render deploy/manifests and the table of values from the chart
 	cd deploy/helm/test && $(GO) test -count=1 -run 'TestManifests|TestReadme' ./... -update
 
 .PHONY: image
-image: build ## an image of bin/ack-exporter: make image IMAGE=registry.example.com/ops/ack-exporter:TAG (DOCKER=buildah works too)
-	$(DOCKER) build --target prebuilt --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
+image: build ## an image of bin/ack-exporter: IMAGE=registry.example.com/ops/ack-exporter:TAG, DOCKER=buildah works too
+	$(DOCKER) build $(IMAGE_FLAGS) --target prebuilt --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
 
 .PHONY: demo
 demo: ## things go wrong on this kernel, and real alerts arrive; harms nothing, needs root (DEMO=--install installs Debian's Prometheus)
