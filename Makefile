@@ -9,6 +9,8 @@ LDFLAGS := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
 E2E     := $(GO) test -tags e2e -count=1 -p 1 -timeout 20m
 # A number of runs: with a duration, go test can fail because the time is over.
 FUZZTIME ?= 300000x
+DOCKER  ?= docker
+IMAGE   ?= ack-exporter:$(VERSION)
 
 .PHONY: help
 help: ## list the targets
@@ -46,6 +48,7 @@ fuzz: ## each fuzz target for FUZZTIME
 .PHONY: lint
 lint: ## golangci-lint, built from source once and kept in Go's build cache
 	$(GO) tool -modfile tools/golangci-lint.mod golangci-lint run ./...
+	cd deploy/helm/test && $(GO) tool -modfile ../../../tools/golangci-lint.mod golangci-lint run ./...
 
 .PHONY: docs
 docs: ## write docs/metrics.md and the list of metric names from the code
@@ -55,6 +58,18 @@ docs: ## write docs/metrics.md and the list of metric names from the code
 mixin: ## render alerts/ and dashboards/ from mixin/, and the pages about them
 	$(GO) test ./mixin -count=1 -run TestRendered -update
 	$(GO) test ./mixin -count=1 -run 'TestDocs|TestRunbooks' -update
+
+.PHONY: chart
+chart: ## test the Helm chart and the plain manifests with Helm's own library
+	cd deploy/helm/test && $(GO) vet ./... && $(GO) test -count=1 -timeout 15m ./...
+
+.PHONY: manifests
+manifests: ## render deploy/manifests and the table of values from the chart
+	cd deploy/helm/test && $(GO) test -count=1 -run 'TestManifests|TestReadme' ./... -update
+
+.PHONY: image
+image: build ## an image of bin/ack-exporter: IMAGE=registry.example.com/ops/ack-exporter:TAG, DOCKER=buildah works too
+	$(DOCKER) build $(IMAGE_FLAGS) --target prebuilt --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) .
 
 .PHONY: demo
 demo: ## things go wrong on this kernel, and real alerts arrive; harms nothing, needs root (DEMO=--install installs Debian's Prometheus)
