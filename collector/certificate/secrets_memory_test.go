@@ -274,20 +274,19 @@ func TestSecretsPrivateKeysAreNotKept(t *testing.T) {
 			t.Parallel()
 			markers := make(map[string][]byte)
 			api := kubetest.New()
-			put := func(name string, serial int64, signer crypto.Signer) {
+			secret := func(name string, serial int64, signer crypto.Signer) *corev1.Secret {
 				p := secretIssue(t, nil, signer, "subject-of-"+name, serial, 90, name+".example")
-				api.Put(secretTLS("a", name, p.chain, p.key, nil))
 				for kind, marker := range secretMarkers(t, p) {
 					markers[name+" "+kind] = marker
 				}
+				return secretTLS("a", name, p.chain, p.key, nil)
 			}
-			put("listed-ec", 0x71a2b3c4d5e6f701, secretECKey(t))
-			put("listed-rsa", 0x71a2b3c4d5e6f702, secretRSAKey(t))
+			api.Put(secret("listed-ec", 0x71a2b3c4d5e6f701, secretECKey(t)), secret("listed-rsa", 0x71a2b3c4d5e6f702, secretRSAKey(t)))
 			h := newSecretHelper(t, api, environment...)
 			h.awaitWatch(1)
 			requireSecretMarkers(t, h.dump(), markers, environment != nil)
-			put("watched-rsa", 0x71a2b3c4d5e6f703, secretRSAKey(t))
-			put("watched-ec", 0x71a2b3c4d5e6f704, secretECKey(t))
+			// Both at once: the next watch begins after the last of them.
+			api.Put(secret("watched-rsa", 0x71a2b3c4d5e6f703, secretRSAKey(t)), secret("watched-ec", 0x71a2b3c4d5e6f704, secretECKey(t)))
 			h.awaitWatch(2)
 			if n := h.ask("locations"); n != 4 {
 				t.Fatalf("%v Secrets", n)

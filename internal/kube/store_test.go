@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -125,7 +126,10 @@ func TestStoreKeepsWhatIsSelectedAndTrimmed(t *testing.T) {
 	if len(objects[0].Data) != 1 || objects[0].ManagedFields != nil {
 		t.Errorf("not trimmed: %+v", objects[0])
 	}
-	for _, query := range a.queries {
+	a.mu.Lock()
+	queries := slices.Clone(a.queries)
+	a.mu.Unlock()
+	for _, query := range queries {
 		if want := "/api/v1/namespaces/kube-system/configmaps?"; len(query) < len(want) || query[:len(want)] != want {
 			t.Errorf("asked for %s", query)
 		}
