@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -28,7 +29,7 @@ const namespace = "ack-exporter"
 // make of them; it refuses the node role where a namespace forbids what it needs.
 func TestManifests(t *testing.T) {
 	world.Require(t, os.Geteuid() == 0, "needs root")
-	c := cluster.Start(t, world.New(t), cluster.Options{})
+	c := clustertest.Start(t, world.New(t), cluster.Options{})
 	for _, file := range []string{
 		"manifests/namespace.yaml", "rbac/cluster.yaml",
 		"manifests/node-full.yaml", "manifests/cluster.yaml",
@@ -90,7 +91,7 @@ func checkViolations(t *testing.T, manifest string, err error, want []string) {
 }
 
 // create asks the API server whether it would take the pod.
-func create(t *testing.T, c *cluster.Cluster, namespace string, pod *corev1.Pod) error {
+func create(t *testing.T, c *clustertest.Cluster, namespace string, pod *corev1.Pod) error {
 	t.Helper()
 	pod.Namespace = namespace
 	_, err := c.Client().CoreV1().Pods(namespace).Create(t.Context(), pod,
