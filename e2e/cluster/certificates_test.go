@@ -215,7 +215,7 @@ func (s *scene) rightComesAndGoes(v *vault) {
 		if failures(m, certificates, "forbidden") == 0 {
 			return errors.New("not forbidden")
 		}
-		return errors.Join(fails(m, certificates), absent(m, notAfter, located))
+		return errors.Join(fails(m, certificates), lacksText(`source="secret"`)(m))
 	}
 	well := []func(exporter.Metrics) error{has(1, "ack_exporter_leader")}
 	for _, name := range collectors() {
