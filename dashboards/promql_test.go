@@ -233,7 +233,11 @@ func filters(e parser.Expr) bool {
 }
 
 func (c *check) labelsOfMetric(m metric) labelSet {
-	return setOf(slices.Values(append(c.labelsOfTarget(m), m.labels...)))
+	labels := append(c.labelsOfTarget(m), m.labels...)
+	if m.scraped {
+		labels = append(labels, model.InstanceLabel) // Prometheus adds it
+	}
+	return setOf(slices.Values(labels))
 }
 
 // labelsOfTarget are those that tell what a metric is about: a node of a cluster,

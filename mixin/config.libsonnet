@@ -304,6 +304,8 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKExporterCollectorFailing: { warning: { 'for': '15m' } },
       ACKExporterCollectorStale: { warning: { intervals: threshold('EX-04', 'warning'), 'for': '15m' } },
       ACKExporterWrongNetworkNamespace: { warning: { 'for': '15m' } },
+      // Longer than a roll-out and the change of a leader; window: how long it tells of replicas that are all gone.
+      ACKExporterNoLeader: { warning: { 'for': '10m', window: '6h' } },
     },
 
     // The example configuration of Alertmanager.

@@ -24,7 +24,7 @@ local query = import '../lib/query.libsonnet';
             unless on (%s) %s == 1
             unless on (%s) %s == 0
           ||| % [
-            q.gauge('up'),
+            q.exporters(),
             q.labels(),
             q.state('kube_node_spec_unschedulable'),
             q.labels(),
@@ -44,7 +44,7 @@ local query = import '../lib/query.libsonnet';
           ||| % {
             labels: q.labels(),
             nodes: q.state('kube_node_info', config.realNodeSelector),
-            exporters: q.gauge('up'),
+            exporters: q.exporters(),
             ready: q.state('kube_node_status_condition', 'condition="Ready", status="true"'),
           },
           function(step) 'Prometheus knows of no exporter on node %s.' % node,
@@ -83,6 +83,23 @@ local query = import '../lib/query.libsonnet';
           ['EX-05'],
           function(step) '%s == 0' % q.gauge('ack_exporter_host_network_namespace'),
           function(step) 'The exporter on node %s runs in a network namespace of its own.' % node,
+        ) +
+        a.steps(
+          'ACKExporterNoLeader',
+          ['EX-06'],
+          // Where there never was a replica, the role is not in use.
+          function(step) |||
+            %(leader)s == 0
+            or on (%(cluster)s)
+            max by (%(cluster)s) (last_over_time(%(series)s[%(window)s])) * 0
+            unless on (%(cluster)s) %(leader)s
+          ||| % {
+            leader: q.ofCluster('ack_exporter_leader'),
+            series: q.select('ack_exporter_leader'),
+            cluster: config.clusterLabel,
+            window: step.window,
+          },
+          function(step) 'No replica of the cluster role of the exporter has acted for %s.' % step['for'],
         ),
     }],
   },

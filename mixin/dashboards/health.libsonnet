@@ -6,7 +6,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
   local d = dashboard.new($),
   local q = d.queries(),
   local worst = 'The %d nodes with the most.' % config.dashboardTop,
-  local up = q.gauge('up'),
+  local up = q.exporters(),
   local collector(metric) = q.gauge('ack_exporter_collector_' + metric, extra=['collector']),
   local nodeLink = d.linkFromSeries('Open this node', 'ack-exporter-node'),
 
@@ -105,7 +105,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'Replicas of the cluster role that act, in each cluster. One is right, two are for less than a minute after a change. 0: nobody knows who leads, mostly because the API server does not answer.',
       'short',
       [d.range(q.sum(q.gauge('ack_exporter_leader'), [config.clusterLabel]), '{{%s}}' % config.clusterLabel)]
-    ) + d.noValue('no cluster role') + { w:: 24, h:: 7 },
+    ) + d.noValue('no cluster role') + { w:: 24, h:: 7, alerts:: ['ACKExporterNoLeader'] },
   ],
 
   local cost = [

@@ -5,7 +5,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
   local config = $._config,
   local d = dashboard.new($),
   local q = d.queries(byNode=false),
-  local exporters = q.gauge('up'),
+  local exporters = q.exporters(),
   local worst = 'The %d nodes with the most.' % config.dashboardTop,
 
   local now = [

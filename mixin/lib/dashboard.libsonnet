@@ -23,6 +23,7 @@ local query = import 'query.libsonnet';
       // Labels of a node, as in "cluster, node".
       labels:: q.labels,
       gauge(metric, matchers='', extra=[]):: q.gauge(metric, selectedAnd(matchers), extra),
+      exporters():: q.exporters(selected),
       ofCluster(metric, matchers='', extra=[]):: q.ofCluster(metric, selectedAnd(matchers), extra),
       rate(metric, matchers='', extra=[]):: q.rate(metric, '$__rate_interval', selectedAnd(matchers), extra),
       // Growth within the resolution of a graph.

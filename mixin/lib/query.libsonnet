@@ -25,7 +25,18 @@
     gauge(metric, matchers='', extra=[])::
       'max by (%s) (%s)' % [self.labels(extra), self.select(metric, matchers)],
 
-    // The same of what is about the cluster as a whole: a series for each cluster and value of the labels in extra.
+    // Whether the exporters of nodes answer. Replicas of the cluster role have the label of the node that they are on as
+    // well, and would stand in for one that is down or missing.
+    exporters(matchers='')::
+      local target = ['instance'];
+      'max by (%s) (%s unless on (%s) %s)' % [
+        self.labels(),
+        self.gauge('up', matchers, target),
+        self.labels(target),
+        self.gauge('ack_exporter_leader', matchers, target),
+      ],
+
+    // A gauge of what is about the cluster as a whole: a series for each cluster and value of the labels in extra.
     ofCluster(metric, matchers='', extra=[])::
       'max by (%s) (%s)' % [join([config.clusterLabel] + extra), self.select(metric, matchers)],
 
