@@ -214,15 +214,9 @@ func (c *dnsCluster) shopCertificate(t *testing.T, left time.Duration, hosts ...
 // fewer hosts.
 func (c *dnsCluster) breakShop(t *testing.T, s *monitoringtest.Scene) {
 	t.Helper()
-	inSecret := func(more ...string) map[string]string {
-		labels := map[string]string{"source": "secret", "location": shopObject, "key": "tls.crt"}
-		for i := 0; i < len(more); i += 2 {
-			labels[more[i]] = more[i+1]
-		}
-		return labels
-	}
 	unusable := monitoringtest.Alert{
-		Name: "ACKTLSSecretUnusable", Severity: monitoringtest.Warning, Labels: inSecret(),
+		Name: "ACKTLSSecretUnusable", Severity: monitoringtest.Warning,
+		Labels:      map[string]string{"source": "secret", "location": shopObject, "key": "tls.crt"},
 		Description: `TLS cannot be served with what the secret shop/front \(tls\.crt\) has: what it holds is no certificate\.`,
 	}
 	c.put(t, cluster.TLSSecret(shopNamespace, "front", []byte("none"), []byte("none")))
@@ -231,7 +225,8 @@ func (c *dnsCluster) breakShop(t *testing.T, s *monitoringtest.Scene) {
 	s.Resolves(unusable)
 
 	expiring := monitoringtest.Alert{
-		Name: "ACKCertificateExpiresSoon", Severity: monitoringtest.Warning, Labels: inSecret("subject", shopHost),
+		Name: "ACKCertificateExpiresSoon", Severity: monitoringtest.Warning,
+		Labels:      map[string]string{"source": "secret", "location": shopObject, "key": "tls.crt", "subject": shopHost},
 		Description: `The certificate shop\.example of the secret shop/front \(tls\.crt\) expires in ` + agingText + `, and does not renew itself\.`,
 	}
 	notCovered := monitoringtest.Alert{
