@@ -7,64 +7,74 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"ack-exporter/e2e/internal/cluster/pki"
+	"ack-exporter/e2e/internal/hostroot"
 	"ack-exporter/e2e/internal/world"
 )
 
-// rootfs is a made root file system of a node. A test never reads the certificates
-// of the machine that it runs on.
+// rootfs is a made root file system of a node.
 type rootfs struct {
-	t      testing.TB
-	folder string
+	t testing.TB
+	hostroot.Root
 }
 
-// newRootfs makes an empty one, which an exporter without privileges may enter too.
-func newRootfs(t testing.TB) rootfs {
+func newRootfs(t testing.TB, node string) rootfs {
 	t.Helper()
-	folder, err := os.MkdirTemp(world.Scratch(), "rootfs-")
+	root, err := hostroot.New(filepath.Join(world.Scratch(), node))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return rootfs{t, folder}
+	t.Cleanup(func() { _ = os.RemoveAll(string(root)) })
+	return rootfs{t, root}
 }
 
-func (r rootfs) flag() string { return "--path.rootfs=" + r.folder }
-
-// add writes a file, for everyone or, as those with private keys, for root alone.
-func (r rootfs) add(path string, content []byte, mode os.FileMode) {
-	r.t.Helper()
-	path = filepath.Join(r.folder, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, mode); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-func (r rootfs) public(path string, content []byte) {
-	r.t.Helper()
-	r.add(path, content, 0o644)
-}
-
+// private writes a file for root alone, as those with private keys are.
 func (r rootfs) private(path string, content []byte) {
 	r.t.Helper()
-	r.add(path, content, 0o600)
+	if err := r.Write(path, content); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
-const day = 24 * time.Hour
+// public writes a file that every user may read.
+func (r rootfs) public(path string, content []byte) {
+	r.t.Helper()
+	r.private(path, content)
+	if err := os.Chmod(r.on(path), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+}
 
-// lasting is a certificate of a name that is valid from so long ago until then.
-func lasting(name string, before, after time.Duration) pki.Template {
+// fifo makes what would keep a reader waiting for ever. The folder must be there.
+func (r rootfs) fifo(path string) {
+	r.t.Helper()
+	if err := syscall.Mkfifo(r.on(path), 0o600); err != nil {
+		r.t.Fatalf("make the FIFO %s: %v", path, err)
+	}
+}
+
+// on is a path of the node as the test sees it.
+func (r rootfs) on(path string) string { return filepath.Join(string(r.Root), path) }
+
+const (
+	day  = 24 * time.Hour
+	year = 365 * day
+)
+
+// lasting are certificates of a name that have been valid for a year, and are for so long.
+func lasting(name string, left time.Duration) pki.Template {
 	now := time.Now()
-	return pki.Template{CommonName: name, NotBefore: now.Add(-before), NotAfter: now.Add(after)}
+	return pki.Template{CommonName: name, NotBefore: now.Add(-year), NotAfter: now.Add(left)}
+}
+
+// expiring is a certificate of a name that is valid for a year, of which this is left.
+func expiring(name string, left time.Duration) pki.Template {
+	return pki.Template{CommonName: name}.ExpiringIn(left)
 }
 
 // issuer issues certificates, and fails the test where it cannot.
@@ -73,23 +83,23 @@ type issuer struct {
 	*pki.Authority
 }
 
-func newIssuer(t testing.TB, name string, before, after time.Duration) issuer {
+func newIssuer(t testing.TB, template pki.Template) issuer {
 	t.Helper()
-	authority, err := pki.NewAuthority(lasting(name, before, after))
+	authority, err := pki.NewAuthority(template)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return issuer{t, authority}
 }
 
-func (i issuer) server(name string, before, after time.Duration) *pki.Pair {
+func (i issuer) server(name string, left time.Duration) *pki.Pair {
 	i.t.Helper()
-	return i.must(i.Server(lasting(name, before, after)))
+	return i.must(i.Server(expiring(name, left)))
 }
 
-func (i issuer) client(name string, before, after time.Duration) *pki.Pair {
+func (i issuer) client(name string, left time.Duration) *pki.Pair {
 	i.t.Helper()
-	return i.must(i.Client(lasting(name, before, after)))
+	return i.must(i.Client(expiring(name, left)))
 }
 
 func (i issuer) must(pair *pki.Pair, err error) *pki.Pair {
@@ -114,61 +124,41 @@ users:
 `, encode(i.Chain), user, encode(certificate), encode(key))
 }
 
-func join(parts ...[]byte) []byte {
-	var all []byte
-	for _, part := range parts {
-		all = append(all, part...)
-	}
-	return all
-}
+// withKey is a file with a certificate and its private key, as the kubelet has them.
+func withKey(pair *pki.Pair) []byte { return slices.Concat(pair.Chain, pair.Key) }
 
-// masterFiles are those of a master on which a certificate is wrong in each of the
-// ways in which one can be.
-func masterFiles(t testing.TB, kubernetes issuer) rootfs {
+// masterFiles are those of a master on which something is wrong in many ways.
+func masterFiles(t testing.TB, kubernetes issuer) hostroot.Root {
 	t.Helper()
-	r := newRootfs(t)
-	frontProxy := newIssuer(t, "front-proxy-ca", 350*day, 15*day)
-	etcd := newIssuer(t, "etcd", 700*day, 18*365*day)
+	r := newRootfs(t, firstNode)
+	frontProxy := newIssuer(t, expiring("front-proxy-ca", 15*day))
+	etcd := newIssuer(t, lasting("etcd", 18*year))
+	admin, scheduler := kubernetes.client("kubernetes-admin", 300*day), kubernetes.client("system:kube-scheduler", 300*day)
 
 	r.public("/etc/kubernetes/pki/ca.crt", kubernetes.Chain)
-	r.public("/etc/kubernetes/pki/apiserver.crt", kubernetes.server("kube-apiserver", 353*day, 12*day).Chain)
-	r.public("/etc/kubernetes/pki/apiserver-kubelet-client.crt", kubernetes.client("kube-apiserver-kubelet-client", 65*day, 300*day).Chain)
+	r.public("/etc/kubernetes/pki/apiserver.crt", kubernetes.server("kube-apiserver", 12*day).Chain)
+	r.public("/etc/kubernetes/pki/apiserver-kubelet-client.crt", kubernetes.client("kube-apiserver-kubelet-client", 300*day).Chain)
 	r.public("/etc/kubernetes/pki/front-proxy-ca.crt", frontProxy.Chain)
-	r.public("/etc/kubernetes/pki/front-proxy-client.crt", frontProxy.client("front-proxy-client", 65*day, 300*day).Chain) // outlives its issuer
-	r.public("/etc/kubernetes/pki/dashboard/dashboard.crt", kubernetes.server("dashboard", 370*day, -5*day).Chain)
-	r.public("/etc/kubernetes/pki/dashboard/next.crt", kubernetes.server("dashboard", -6*time.Hour, 365*day).Chain)
+	r.public("/etc/kubernetes/pki/front-proxy-client.crt", frontProxy.client("front-proxy-client", 300*day).Chain) // outlives its issuer
+	r.public("/etc/kubernetes/pki/dashboard/dashboard.crt", kubernetes.server("dashboard", -5*day).Chain)
+	r.public("/etc/kubernetes/pki/dashboard/next.crt", kubernetes.server("dashboard", year+6*time.Hour).Chain) // not valid yet
 	r.public("/var/lib/etcd/cert/ca.pem", etcd.Chain)
-	r.public("/var/lib/etcd/cert/etcd-server.pem", etcd.server("etcd-server", 700*day, 25*day).Chain)
-	r.public("/var/lib/etcd/cert/peer.pem", etcd.Chain[:len(etcd.Chain)/2]) // a broken block
+	r.public("/var/lib/etcd/cert/etcd-server.pem", etcd.server("etcd-server", 25*day).Chain)
+	r.public("/var/lib/etcd/cert/peer.pem", etcd.Chain[:len(etcd.Chain)/2])
 	r.fifo("/var/lib/etcd/cert/etcd-client.pem")
-
-	kubelet := kubernetes.client("system:node:"+firstNode, 300*day, 65*day)
-	r.private("/var/lib/kubelet/pki/kubelet-client-current.pem", join(kubelet.Chain, kubelet.Key))
-	late := kubernetes.server("system:node:"+firstNode, 360*day, 5*day)
-	r.private("/var/lib/kubelet/pki/kubelet-server-current.pem", join(late.Chain, late.Key))
-	r.public("/var/lib/kubelet/pki/kubelet.crt", kubernetes.server(firstNode+"-ca@1700000000", 400*day, -35*day).Chain)
-
-	admin, scheduler := kubernetes.client("kubernetes-admin", 65*day, 300*day), kubernetes.client("system:kube-scheduler", 65*day, 300*day)
+	r.private("/var/lib/kubelet/pki/kubelet-client-current.pem", withKey(kubernetes.client("system:node:"+firstNode, 65*day)))
+	r.private("/var/lib/kubelet/pki/kubelet-server-current.pem", withKey(kubernetes.server("system:node:"+firstNode, 5*day)))
+	r.public("/var/lib/kubelet/pki/kubelet.crt", kubernetes.server(firstNode+"-ca", -35*day).Chain)
 	r.private("/etc/kubernetes/admin.conf", kubernetes.kubeconfig("kubernetes-admin", admin.Chain, admin.Key))
-	r.private("/etc/kubernetes/scheduler.conf", kubernetes.kubeconfig("system:kube-scheduler", scheduler.Chain, admin.Key)) // the key of another
-	return r
+	r.private("/etc/kubernetes/scheduler.conf", kubernetes.kubeconfig("system:kube-scheduler", scheduler.Chain, admin.Key))
+	return r.Root
 }
 
-// workerFiles are those of a worker. Not everybody may read all of them.
-func workerFiles(t testing.TB, kubernetes issuer) rootfs {
+// workerFiles are those of a worker, of which an ordinary user may read one.
+func workerFiles(t testing.TB, kubernetes issuer) hostroot.Root {
 	t.Helper()
-	r := newRootfs(t)
+	r := newRootfs(t, secondNode)
 	r.public("/etc/kubernetes/pki/ca.crt", kubernetes.Chain)
-	kubelet := kubernetes.client("system:node:"+secondNode, 30*day, 335*day)
-	r.private("/var/lib/kubelet/pki/kubelet-client-current.pem", join(kubelet.Chain, kubelet.Key))
-	return r
-}
-
-// fifo makes what would keep a reader waiting for ever.
-func (r rootfs) fifo(path string) {
-	r.t.Helper()
-	path = filepath.Join(r.folder, path)
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		r.t.Fatalf("make the FIFO %s: %v", path, err)
-	}
+	r.private("/var/lib/kubelet/pki/kubelet-client-current.pem", withKey(kubernetes.client("system:node:"+secondNode, 335*day)))
+	return r.Root
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,7 +38,7 @@ const (
 // busyNodes are nodes on which a lot is wrong: there is something to see in every
 // panel. One has an exporter that may see everything, one an exporter that may
 // not, one has none; all share a connection tracking table that fills up again
-// and again. The first is a master with certificates of every kind of trouble.
+// and again. The first is a master with certificates that are wrong in many ways.
 func busyNodes(t *testing.T) http.Handler {
 	t.Helper()
 	limit := lowerLimit(t)
@@ -47,10 +46,10 @@ func busyNodes(t *testing.T) http.Handler {
 	w.SetSysctl(t, "net/ipv4/tcp_tw_reuse", "1")
 	// Most machines have no IPVS, and then there is none in any test.
 	flags := []string{"--collector.conntrack_table.interval=1s", "--no-collector.ipvs", "--no-collector.ipvs_table"}
-	kubernetes := newIssuer(t, "kubernetes", 365*day, 9*365*day)
-	exporter.Start(t, w, exporter.Config{Args: append(slices.Clip(flags), masterFiles(t, kubernetes).flag())})
+	kubernetes := newIssuer(t, lasting("kubernetes", 9*year))
+	exporter.Start(t, w, exporter.Config{Args: flags, Rootfs: masterFiles(t, kubernetes)})
 	exporter.Start(t, w, exporter.Config{
-		Address: secondAddress, Args: append(slices.Clip(flags), workerFiles(t, kubernetes).flag()),
+		Address: secondAddress, Args: flags, Rootfs: workerFiles(t, kubernetes),
 		Wrapper: []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"},
 	})
 	cluster := monitoringtest.ServeNodes(t, w, firstNode, secondNode, thirdNode)

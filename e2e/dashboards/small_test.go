@@ -25,7 +25,7 @@ func TestSmall(t *testing.T) {
 	prepare(t)
 	from := time.Now()
 	w := world.New(t)
-	exporter.Start(t, w, exporter.Config{Args: []string{newRootfs(t).flag()}})
+	exporter.Start(t, w, exporter.Config{})
 	stack := monitor(t, w, map[string][]monitoring.Target{
 		monitoringtest.Exporters: {monitoringtest.Target(exporter.Address, firstNode, "pod-1")},
 	})

@@ -30,9 +30,9 @@ local dashboard = import '../lib/dashboard.libsonnet';
   // Paths are long: what is short leaves them the room.
   local whereColumns = [
     d.clusterColumn + d.width(120),
-    d.nodeColumn() + d.width(190),
+    d.nodeColumn() + d.width(180),
     d.column('source', 'Source') + d.width(100),
-    d.column('location', 'Location'),
+    d.column('location', 'Location') + d.width(340),
     d.column('key', 'Key'),
   ],
   local whoColumns = whereColumns + [d.column('subject', 'Subject')],
