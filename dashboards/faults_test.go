@@ -106,6 +106,7 @@ var faults = []struct{ name, old, new, want string }{
 	{"time shown", `{"Time": true}`, `{}`, "the column Time"},
 	{"field without a column", `, "Value #B": "TCP"`, ``, "the columns are"},
 	{"column without a place", `, "Value #B": 3`, ``, "the columns are"},
+	{"empty cells that speak", `{"id": "noValue", "value": ""}`, `{"id": "noValue", "value": "none"}`, "empty cells are not left empty"},
 	{"override of no column", `"options": "UDP"`, `"options": "udp"`, `no column "udp" to override`},
 	{"order of no column", `"displayName": "UDP"`, `"displayName": "udp"`, `no column "udp" to sort by`},
 	{"no order", `"sortBy": [{"displayName": "UDP", "desc": true}]`, `"sortBy": []`, "in no order"},

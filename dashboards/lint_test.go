@@ -20,7 +20,7 @@ var (
 	placeholder = regexp.MustCompile(`\$\{[^}]*\}|\$[A-Za-z_]\w*`)
 	labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 	// units that panels may have, so that a typing error is none of them.
-	units = []string{"bytes", "cps", "dateTimeFromNow", "none", "percentunit", "pps", "s", "short"}
+	units = []string{"bytes", "cps", "dateTimeAsIso", "dateTimeFromNow", "none", "percentunit", "pps", "s", "short"}
 )
 
 // A linter knows what dashboards may speak of.
@@ -426,9 +426,15 @@ func (c *check) checkTable(results []labelSet) {
 	c.checkColumns(setOf(maps.Values(organize.RenameByName)))
 }
 
-// checkColumns wants overrides and the order to be of columns that are there.
+// checkColumns wants overrides and the order to be of columns that are there. The first
+// override is of all columns: an empty cell would say what an empty table says.
 func (c *check) checkColumns(columns labelSet) {
-	for _, o := range c.panel.FieldConfig.Overrides {
+	overrides := c.panel.FieldConfig.Overrides
+	if len(overrides) == 0 || !overrides[0].emptiesCells() {
+		c.reportf("empty cells are not left empty by the first override")
+		return
+	}
+	for _, o := range overrides[1:] {
 		if o.Matcher.ID != "byName" || !columns[o.Matcher.Options] {
 			c.reportf("there is no column %q to override", o.Matcher.Options)
 		}

@@ -121,16 +121,24 @@ type fieldConfig struct {
 		Thresholds thresholds      `json:"thresholds"`
 		Unit       string          `json:"unit"`
 	} `json:"defaults"`
-	Overrides []struct {
-		Matcher struct {
-			ID      string `json:"id"`
-			Options string `json:"options"`
-		} `json:"matcher"`
-		Properties []struct {
-			ID    string          `json:"id"`
-			Value json.RawMessage `json:"value"`
-		} `json:"properties"`
-	} `json:"overrides"`
+	Overrides []override `json:"overrides"`
+}
+
+type override struct {
+	Matcher struct {
+		ID      string `json:"id"`
+		Options string `json:"options"`
+	} `json:"matcher"`
+	Properties []struct {
+		ID    string          `json:"id"`
+		Value json.RawMessage `json:"value"`
+	} `json:"properties"`
+}
+
+// emptiesCells tells whether it has cells without a value say nothing, in all columns.
+func (o override) emptiesCells() bool {
+	return o.Matcher.ID == "byRegexp" && o.Matcher.Options == ".*" && len(o.Properties) == 1 &&
+		o.Properties[0].ID == "noValue" && string(o.Properties[0].Value) == `""`
 }
 
 type dataLink struct {

@@ -35,6 +35,7 @@ func TestCluster(t *testing.T) {
 	binaries := clustertest.Binaries(t)
 	t.Parallel()
 	c := newDNSCluster(t, w, binaries)
+	c.openShop(t)
 	c.startClusterRole(t, w)
 	nodeTarget := c.startNodeRole(t)
 	s := monitoringtest.New(t, w, monitoringtest.Options{
@@ -45,6 +46,7 @@ func TestCluster(t *testing.T) {
 	// It is not for lack of data that nothing fires.
 	s.AwaitQuery(`sum(ack_coredns_endpoint_up)`, 10)
 	s.AwaitQuery(`min(ack_coredns_corefile_check)`, 1)
+	s.AwaitQuery(`sum(ack_certificate_locations{source="secret"})`, 1)
 	s.AwaitQuery(`sum(ack_dns_probe_targets{target_kind=~"cluster_dns|coredns_pod"})`, 3)
 	s.AwaitQuery(`max(cluster_node:ack_dns_probe_cluster_names_failed:ratio20s)`, 0)
 	s.RequireSilence()
@@ -53,6 +55,7 @@ func TestCluster(t *testing.T) {
 	c.breakService(t, s)
 	c.breakEndpoints(t, s)
 	c.breakProxyConfig(t, s)
+	c.breakShop(t, s)
 	c.pauseReplicas(t, s)
 	s.Done()
 }

@@ -71,27 +71,12 @@ func (v *vault) requireSecrecy(what, text string) {
 	}
 }
 
-func tlsSecret(name string, kind corev1.SecretType, certificate, key []byte) *corev1.Secret {
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cacheNamespace, Name: name}, Type: kind,
-		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key},
-	}
+func tlsSecret(name string, certificate, key []byte) *corev1.Secret {
+	return cluster.TLSSecret(cacheNamespace, name, certificate, key)
 }
 
 func tlsIngress(name, secret string, hosts ...string) *networkingv1.Ingress {
-	path := networkingv1.PathTypePrefix
-	backend := networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
-		Name: "shop", Port: networkingv1.ServiceBackendPort{Number: 80},
-	}}
-	rule := networkingv1.IngressRule{Host: hosts[0], IngressRuleValue: networkingv1.IngressRuleValue{
-		HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{Path: "/", PathType: &path, Backend: backend}}},
-	}}
-	return &networkingv1.Ingress{
-		ObjectMeta: metav1.ObjectMeta{Namespace: cacheNamespace, Name: name},
-		Spec: networkingv1.IngressSpec{
-			Rules: []networkingv1.IngressRule{rule}, TLS: []networkingv1.IngressTLS{{SecretName: secret, Hosts: hosts}},
-		},
-	}
+	return cluster.TLSIngress(cacheNamespace, name, secret, hosts...)
 }
 
 // shown is for the expiry of a certificate.
@@ -125,7 +110,7 @@ func TestCertificates(t *testing.T) {
 	v := newVault(t)
 	old := v.issue(48*time.Hour, "www.shop.example")
 	c.Apply(t, []byte(`{apiVersion: v1, kind: Namespace, metadata: {name: `+cacheNamespace+`}}`))
-	c.Put(t, tlsSecret("www", corev1.SecretTypeTLS, old.Chain, old.Key))
+	c.Put(t, tlsSecret("www", old.Chain, old.Key))
 	r := run(t, c, "replica-a", firstAddress, every(time.Second)...)
 	without := run(t, c, "without", secondAddress, append(every(time.Second),
 		"--no-leader-election", "--dnsprobe-targets.name=", "--no-collector."+certificates)...)
@@ -160,20 +145,21 @@ func TestCertificates(t *testing.T) {
 func (s *scene) secretsChange(v *vault, old *pki.Pair) {
 	s.t.Helper()
 	renewed, other := v.issue(240*time.Hour, "www.shop.example"), v.issue(240*time.Hour, "other.shop.example")
-	s.c.Put(s.t, tlsSecret("www", corev1.SecretTypeTLS, renewed.Chain, renewed.Key),
-		tlsSecret("opaque", corev1.SecretTypeOpaque, other.Chain, other.Key))
+	opaque := tlsSecret("opaque", other.Chain, other.Key)
+	opaque.Type = corev1.SecretTypeOpaque
+	s.c.Put(s.t, tlsSecret("www", renewed.Chain, renewed.Key), opaque)
 	s.shows(shown("www", renewed), lacksText(old.Certificate.SerialNumber.Text(16)), has(1, located, "source", "secret"))
 
-	managed := tlsSecret("managed", corev1.SecretTypeTLS, other.Chain, renewed.Key)
+	managed := tlsSecret("managed", other.Chain, renewed.Key)
 	managed.Annotations = map[string]string{"cert-manager.io/certificate-name": "managed"}
-	s.c.Put(s.t, managed, tlsSecret("garbage", corev1.SecretTypeTLS, []byte("none"), other.Key))
+	s.c.Put(s.t, managed, tlsSecret("garbage", []byte("none"), other.Key))
 	s.shows(has(2, located, "source", "secret"), at(1, flawed, "secret", "managed", "tls.crt", "problem", "key_mismatch"),
 		at(1, broken, "secret", "garbage", "tls.crt", "reason", "der"),
 		at(1, "ack_certificate_info", "secret", "managed", "tls.crt", "subject", "other.shop.example", "serial",
 			other.Certificate.SerialNumber.Text(16), "issuer", "e2e intermediate", "role", "leaf", "class", "automatic"))
 	managed.Data[corev1.TLSPrivateKeyKey] = other.Key
 	s.c.Put(s.t, managed)
-	s.c.Delete(s.t, tlsSecret("garbage", corev1.SecretTypeTLS, nil, nil))
+	s.c.Delete(s.t, tlsSecret("garbage", nil, nil))
 	s.shows(lacks(flawed, broken), shown("managed", other), lacksText("opaque"))
 	s.c.Delete(s.t, managed)
 	s.shows(has(1, located, "source", "secret"), lacksText("managed"))
@@ -186,7 +172,7 @@ func (s *scene) ingresses(v *vault) {
 	s.c.Put(s.t, tlsIngress("front", "www", "www.shop.example", "shop.example"), tlsIngress("gone", "opaque", "x.example"))
 	s.shows(at(1, flawed, "ingress", "front", "shop.example", "problem", "name_missing"),
 		lacksText(`key="www.shop.example"`), at(1, broken, "ingress", "gone", "opaque", "reason", "vanished"))
-	s.c.Put(s.t, tlsSecret("www", corev1.SecretTypeTLS, wide.Chain, wide.Key))
+	s.c.Put(s.t, tlsSecret("www", wide.Chain, wide.Key))
 	s.c.Delete(s.t, tlsIngress("gone", "opaque", "x.example"))
 	s.shows(shown("www", wide), lacks(flawed, broken))
 	s.c.Put(s.t, tlsIngress("front", "www", "a.b.shop.example"))
@@ -210,7 +196,7 @@ func (s *scene) rightComesAndGoes(v *vault) {
 	}
 	// The API server lets a watch go on; the exporter ends it after an event.
 	next := v.issue(300*time.Hour, "next.shop.example")
-	s.c.Put(s.t, tlsSecret("next", corev1.SecretTypeTLS, next.Chain, next.Key))
+	s.c.Put(s.t, tlsSecret("next", next.Chain, next.Key))
 	forbidden := func(m exporter.Metrics) error {
 		if failures(m, certificates, "forbidden") == 0 {
 			return errors.New("not forbidden")

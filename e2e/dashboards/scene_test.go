@@ -38,7 +38,7 @@ const (
 // busyNodes are nodes on which a lot is wrong: there is something to see in every
 // panel. One has an exporter that may see everything, one an exporter that may
 // not, one has none; all share a connection tracking table that fills up again
-// and again.
+// and again. The first is a master with certificates that are wrong in many ways.
 func busyNodes(t *testing.T) http.Handler {
 	t.Helper()
 	limit := lowerLimit(t)
@@ -46,12 +46,17 @@ func busyNodes(t *testing.T) http.Handler {
 	w.SetSysctl(t, "net/ipv4/tcp_tw_reuse", "1")
 	// Most machines have no IPVS, and then there is none in any test.
 	flags := []string{"--collector.conntrack_table.interval=1s", "--no-collector.ipvs", "--no-collector.ipvs_table"}
-	exporter.Start(t, w, exporter.Config{Args: flags})
+	kubernetes := newIssuer(t, lasting("kubernetes", 9*year))
+	exporter.Start(t, w, exporter.Config{Args: flags, Rootfs: masterFiles(t, kubernetes)})
 	exporter.Start(t, w, exporter.Config{
-		Address: secondAddress, Args: flags,
+		Address: secondAddress, Args: flags, Rootfs: workerFiles(t, kubernetes),
 		Wrapper: []string{"setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"},
 	})
 	cluster := monitoringtest.ServeNodes(t, w, firstNode, secondNode, thirdNode)
+	cluster.SetRenewalJobs(
+		monitoringtest.RenewalJob{Name: "cert-job-masters", Started: time.Now().Add(-50 * time.Hour), Completed: true},
+		monitoringtest.RenewalJob{Name: "cert-job-workers", Started: time.Now().Add(-49 * time.Hour), Failed: true},
+	)
 	stack := monitor(t, w, map[string][]monitoring.Target{
 		monitoringtest.Exporters: {
 			monitoringtest.Target(exporter.Address, firstNode, "pod-1"),
@@ -70,6 +75,7 @@ func busyNodes(t *testing.T) http.Handler {
 	for _, expr := range []string{
 		`increase(ack_kernel_log_events_total{event="conntrack_table_full"}[1h])`,
 		`count(ALERTS{alertstate="firing", alertname="ACKTCPTimeWaitReuseOn"})`,
+		`count(ALERTS{alertstate="firing", alertname="ACKCertificateKeyMismatch"})`,
 	} {
 		awaitAtLeast(t, stack, expr, 1)
 	}

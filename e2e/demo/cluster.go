@@ -72,7 +72,11 @@ func (d *demo) startCluster(ctx context.Context, binaries cluster.Binaries) (*dn
 	if flags, err = c.Join(ctx, worker); err != nil {
 		return nil, err
 	}
-	nodeRole, err := d.startExporter(ctx, worker, node.Config{Args: append(flags, withoutKernelLog)})
+	root, err := d.newRoot("worker")
+	if err != nil {
+		return nil, err
+	}
+	nodeRole, err := d.startExporter(ctx, worker, node.Config{Rootfs: string(root), Args: append(flags, withoutKernelLog)})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"ack-exporter/e2e/internal/dnscluster"
 	"ack-exporter/e2e/internal/flows"
+	"ack-exporter/e2e/internal/hostroot"
 	"ack-exporter/e2e/internal/monitoring"
 	"ack-exporter/e2e/internal/node"
 	"ack-exporter/e2e/internal/poll"
@@ -61,6 +62,7 @@ type demo struct {
 	folder  string
 	binary  string // of the exporter
 	sandbox *sandbox.Sandbox
+	root    hostroot.Root // of the node
 	sender  *flows.Sender
 	stack   *monitoring.Stack
 	address struct{ exporter, prometheus, alertmanager, webhook string }
@@ -100,6 +102,7 @@ func (d *demo) play(ctx context.Context, install bool) error {
 		d.tell,
 		d.conntrack,
 		d.parameter,
+		d.certificate,
 		d.cluster,
 	} {
 		if err := step(ctx); err != nil {
@@ -135,10 +138,14 @@ func (d *demo) startNode(ctx context.Context) error {
 		return err
 	}
 	d.atEnd(d.sender.Close)
+	if d.root, err = d.newRoot(nodeName); err != nil {
+		return err
+	}
 	d.say("starting the exporter")
-	d.address.exporter, err = d.startExporter(ctx, d.sandbox, node.Config{Args: []string{
+	d.address.exporter, err = d.startExporter(ctx, d.sandbox, node.Config{Rootfs: string(d.root), Args: []string{
 		// What is in the table is known after seconds, by a sample.
 		"--collector.conntrack_table.interval=1s", "--collector.conntrack_table.max-entries=20000",
+		"--collector.certificate_files.interval=1s",
 		withoutKernelLog,
 	}})
 	return err
@@ -166,6 +173,11 @@ func (d *demo) newNode(ctx context.Context) (*sandbox.Sandbox, error) {
 		}
 	}
 	return s, nil
+}
+
+// newRoot makes the root file system of a node, without files.
+func (d *demo) newRoot(node string) (hostroot.Root, error) {
+	return hostroot.New(filepath.Join(d.folder, "root-"+node))
 }
 
 // startExporter starts the exporter in a sandbox, waits until each collector has
@@ -221,6 +233,8 @@ func (d *demo) startMonitoring(ctx context.Context) error {
 		runbookURLPrefix: 'http://%s/runbooks',
 		alerts+: {
 			ACKConntrackTableNearlyFull+: { warning+: { 'for': '5s' }, critical+: { 'for': '5s' } },
+			// So that the first step of which people hear is the second.
+			ACKCertificateExpiresSoon+: { warning+: { 'for': '12s' } },
 			// A configuration that cannot be read has an alert of its own, which comes before this one.
 			ACKExporterCollectorFailing+: { warning+: { 'for': '1m' } },
 		},

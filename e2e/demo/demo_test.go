@@ -52,6 +52,10 @@ var steps = []string{
 	`FIRING   critical ACKIPForwardingOff demo-node – net\.ipv4\.ip_forward of node demo-node is not 1\. `,
 	`MENDED   net\.ipv4\.ip_forward`,
 	`RESOLVED critical ACKIPForwardingOff`,
+	`WRONG    the certificate of the API server on the node expires tomorrow`,
+	`FIRING   critical ACKCertificateExpiresSoon demo-node – The certificate kube-apiserver of the file /etc/kubernetes/pki/apiserver\.crt on node demo-node expires in 23h 59m \d+s, and does not renew itself\. `,
+	`MENDED   the certificate is renewed`,
+	`RESOLVED critical ACKCertificateExpiresSoon`,
 }
 
 // clusterSteps follow where the programs of a cluster have been built.

@@ -24,16 +24,20 @@ local dashboard = import '../lib/dashboard.libsonnet';
   local expired = count('time() - %s >= 0 and %s' % [notAfter, classed('!="harmless"')]),
   local soon = count('%s - time() > 0 < %d * 86400 and %s' % [notAfter, levels.ACKCertificateExpiresSoon.warning.trafficDays, manual]),
 
+  local yes = d.value('A', 'Now') + d.words({ '1': ['yes', 'text'] }) + d.width(80),
   local none = d.noValue('none'),
   local unseen = d.noValue('no certificate is watched'),
+  // Paths are long: what is short leaves them the room.
   local whereColumns = [
-    d.clusterColumn,
-    d.nodeColumn(),
-    d.column('source', 'Source'),
-    d.column('location', 'Location'),
+    d.clusterColumn + d.width(120),
+    d.nodeColumn() + d.width(180),
+    d.column('source', 'Source') + d.width(100),
+    d.column('location', 'Location') + d.width(340),
     d.column('key', 'Key'),
   ],
   local whoColumns = whereColumns + [d.column('subject', 'Subject')],
+  local date(refId, name) = d.value(refId, name, 'dateTimeAsIso') + d.width(170),
+  local distance(refId, name) = d.value(refId, name, 'dateTimeFromNow') + d.width(130),
   // The ones that expire next, as points in time.
   local next(class) = '1000 * sort(bottomk(%d, %s and %s))' % [rows, notAfter, class],
   local kinds = 'Files and kubeconfigs lie on nodes; Secrets, webhooks and endpoints belong to the cluster.',
@@ -80,17 +84,17 @@ local dashboard = import '../lib/dashboard.libsonnet';
     d.table(
       'Expire next: renewed by somebody',
       'The %d certificates that expire next among those that a person renews. %s' % [rows, kinds],
-      [next(manual)],
-      whoColumns + [d.value('A', 'Expires', 'dateTimeFromNow')],
+      [next(manual), next(manual)],
+      whoColumns + [date('A', 'Expires'), distance('B', 'That is')],
       [['Expires', false]],
     ) + unseen + { alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateExpired'], w:: 24, h:: 10 },
     d.table(
       'Expire next: renewed by themselves',
       'The %d certificates that expire next among those that kubelets, cert-manager or ACK renew. A date that is near is normal; that it does not move is not.' % rows,
-      [next(automatic)],
-      whoColumns + [d.value('A', 'Expires', 'dateTimeFromNow')],
+      [next(automatic), next(automatic)],
+      whoColumns + [date('A', 'Expires'), distance('B', 'That is')],
       [['Expires', false]],
-    ) + unseen + { alerts:: ['ACKCertificateNotRenewed', 'ACKCertificateExpired'], w:: 24, h:: 9 },
+    ) + unseen + { alerts:: ['ACKCertificateNotRenewed', 'ACKCertificateExpired'], w:: 24, h:: 7 },
   ],
 
   local wrong = [
@@ -99,19 +103,19 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'Cannot be read, and why',
       'permission: the exporter lacks the right. vanished: what is named is not there, such as the Secret of an Ingress. unreachable, timeout, tls: the endpoint does not answer as it should. The others: what is there is no certificate.',
       [failures],
-      whereColumns + [d.column('reason', 'Reason'), d.value('A', 'Now') + d.words({ '1': ['yes', 'text'] })],
+      whereColumns + [d.column('reason', 'Reason'), yes],
       [['Location', false]],
-    ) + none + { alerts:: ['ACKCertificateUnreadable', 'ACKTLSSecretUnusable'], w:: 12, h:: 9 },
+    ) + none + { alerts:: ['ACKCertificateUnreadable', 'ACKTLSSecretUnusable'], w:: 24, h:: 7 },
     d.table(
       'Problems',
       'key_mismatch: the private key is that of another certificate. issuer_expires_first: it outlives one that it needs. untrusted: its clients are told to trust another issuer. name_missing: it does not cover the name of the key, by which clients call.',
       [problems],
-      whereColumns + [d.column('problem', 'Problem'), d.value('A', 'Now') + d.words({ '1': ['yes', 'text'] })],
+      whereColumns + [d.column('problem', 'Problem'), yes],
       [['Location', false]],
     ) + none + {
       alerts:: ['ACKCertificateUntrusted', 'ACKCertificateNameMissing', 'ACKIngressHostNotCovered', 'ACKCertificateKeyMismatch', 'ACKTLSSecretUnusable', 'ACKCertificateOutlivesIssuer'],
-      w:: 12,
-      h:: 9,
+      w:: 24,
+      h:: 7,
     },
   ],
 
@@ -131,15 +135,21 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'Issued last',
       'The %d certificates that were issued last, with their serial numbers in hexadecimal. Those of masters and of etcd are replaced only when they are renewed.' % rows,
       ['1000 * sort_desc(topk(%d, %s))' % [rows, q.certificates('ack_certificate_not_before_timestamp_seconds', ['subject', 'serial'], by=['subject', 'serial'])]],
-      whoColumns + [d.column('serial', 'Serial'), d.value('A', 'Issued', 'dateTimeFromNow')],
+      whoColumns + [d.column('serial', 'Serial'), date('A', 'Issued')],
       [['Issued', true]],
     ) + unseen + { alerts:: ['ACKCertificateReplaced'], w:: 24, h:: 9 },
     d.timeseries(
       'Time left',
       'How long the certificates that expire next are still valid. A line that jumps up is a renewal; one that goes on falling is none.',
       's',
-      [d.range('bottomk(%d, %s - time() > 0)' % [config.dashboardTop, notAfter], '{{source}} {{location}} {{key}} {{subject}} {{%s}} {{%s}}' % [config.nodeLabel, config.clusterLabel])]
-    ) + unseen + { alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateNotRenewed'] },
+      [d.range('bottomk(%d, %s - time() > 0)' % [config.dashboardTop, notAfter], '{{%s}} {{source}} {{location}} {{key}} {{subject}} {{%s}}' % [config.nodeLabel, config.clusterLabel])]
+    ) + unseen + {
+      // The one that expires first comes first.
+      options+: { legend+: { sortDesc: false } },
+      alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateNotRenewed'],
+      w:: 24,
+      h:: 10,
+    },
     d.table(
       'Jobs that renew certificates',
       'Jobs in kube-system that renew the certificates of a dedicated cluster, one for its masters and one for its workers.',
@@ -156,7 +166,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
         d.value('C', 'Failed') + d.words({ '0': ['no', 'text'], '1': ['yes', 'red'] }),
       ],
       [['Started', true]],
-    ) + d.noValue('none, or kube-state-metrics is not scraped') + { alerts:: ['ACKCertificateRenewalJobFailed'], w:: 6, h:: 9 },
+    ) + d.noValue('none, or kube-state-metrics is not scraped') + { alerts:: ['ACKCertificateRenewalJobFailed'], h:: 7 },
     d.table(
       'Certificates of cert-manager that are not ready',
       'Their names, as namespace/name. They were not issued, or not renewed.',
@@ -167,7 +177,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
         d.value('A', 'Ready') + d.words({ '0': ['no', 'red'] }),
       ],
       [['Certificate', false]],
-    ) + d.noValue('none, or cert-manager is not scraped') + { alerts:: ['ACKCertManagerCertificateNotReady'], w:: 6, h:: 9 },
+    ) + d.noValue('none, or cert-manager is not scraped') + { alerts:: ['ACKCertManagerCertificateNotReady'], h:: 7 },
   ],
 
   local collector(metric) = q.gauge('ack_exporter_collector_' + metric, 'collector=~"certificate_.+"', ['collector']),
@@ -186,13 +196,13 @@ local dashboard = import '../lib/dashboard.libsonnet';
         d.value('A', 'Certificates', 'none'),
       ],
       [['Certificates', true]],
-    ) + unseen + { w:: 8, h:: 9 },
+    ) + unseen + { h:: 9 },
     d.timeseries(
       'Locations by source',
       'Places at which at least one certificate was read, on all nodes and in the cluster. Where a line falls, certificates are gone, or are not seen any more.',
       'short',
       [d.range(q.sum(locations, ['source']), '{{source}}')]
-    ) + { alerts:: ['ACKCertificateUnreadable'], w:: 8 },
+    ) + { alerts:: ['ACKCertificateUnreadable'] },
     d.table(
       'Collectors',
       'The collectors of certificates, failing ones first. One that does not apply finds nothing to read where it runs; that is no fault.',
@@ -210,11 +220,11 @@ local dashboard = import '../lib/dashboard.libsonnet';
         d.value('C', 'Last success', 'dateTimeFromNow') + d.property('noValue', 'never'),
       ],
       [['Succeeds', false], ['Collector', false]],
-    ) + d.noValue('no exporter') + { alerts:: ['ACKExporterCollectorFailing', 'ACKExporterCollectorStale'], w:: 8, h:: 9 },
+    ) + d.noValue('no exporter') + { alerts:: ['ACKExporterCollectorFailing', 'ACKExporterCollectorStale'], w:: 24, h:: 7 },
   ],
 
   // For the overview.
-  _certificates:: { soon: soon, expired: expired, next: next(manual), columns: whoColumns, days: levels.ACKCertificateExpiresSoon.warning.trafficDays, rows: rows },
+  _certificates:: { soon: soon, expired: expired, next: next(manual), columns: whoColumns + [distance('A', 'Expires')], days: levels.ACKCertificateExpiresSoon.warning.trafficDays, rows: rows },
 
   grafanaDashboards+:: {
     'ack-exporter-certificates.json': d.dashboard(

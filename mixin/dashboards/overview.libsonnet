@@ -167,13 +167,13 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'Certificates that have expired, those aside of which the manual says that nothing depends on them.',
       'none',
       $._certificates.expired
-    ) + d.any('red') + d.unknown('no data') + { alerts:: ['ACKCertificateExpired'], h:: 9 },
+    ) + d.any('red') + d.unknown('no data') + { alerts:: ['ACKCertificateExpired'], w:: 12, h:: 4 },
     d.stat(
       'Expire within %d days' % $._certificates.days,
       'Certificates that somebody has to renew, and that expire within %d days.' % $._certificates.days,
       'none',
       $._certificates.soon
-    ) + d.any('yellow') + d.unknown('no data') + { alerts:: ['ACKCertificateExpiresSoon'], h:: 9 },
+    ) + d.any('yellow') + d.unknown('no data') + { alerts:: ['ACKCertificateExpiresSoon'], w:: 12, h:: 4 },
     d.table(
       'Certificates that expire next',
       'The %d certificates that expire next among those that somebody has to renew.' % $._certificates.rows,
@@ -181,9 +181,9 @@ local dashboard = import '../lib/dashboard.libsonnet';
       [
         if column.field == 'location' then column + d.property('links', [d.openCertificates]) else column
         for column in $._certificates.columns
-      ] + [d.value('A', 'Expires', 'dateTimeFromNow')],
+      ],
       [['Expires', false]],
-    ) + d.noValue('no certificate is watched') + { alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateExpired'], w:: 16, h:: 9 },
+    ) + d.noValue('no certificate is watched') + { alerts:: ['ACKCertificateExpiresSoon', 'ACKCertificateExpired'], w:: 24, h:: 9 },
   ],
 
   grafanaDashboards+:: {

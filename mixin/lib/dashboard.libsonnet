@@ -286,7 +286,8 @@ local query = import 'query.libsonnet';
       dataPanel('table', title, meaning, 'short', [rows(expr) for expr in exprs]) {
         fieldConfig+: {
           defaults+: { custom: { align: 'auto', cellOptions: { type: 'auto' }, filterable: false, inspect: false, minWidth: 70 } },
-          overrides: [
+          // An empty cell says nothing: noValue is what the whole table says.
+          overrides: [{ matcher: { id: 'byRegexp', options: '.*' }, properties: [{ id: 'noValue', value: '' }] }] + [
             { matcher: { id: 'byName', options: column.name }, properties: column.properties }
             for column in columns
             if column.properties != []
@@ -320,6 +321,8 @@ local query = import 'query.libsonnet';
     clusterColumn:: self.column(config.clusterLabel, 'Cluster'),
     nodeColumn(links=[self.openNode]):: self.column(config.nodeLabel, 'Node') + self.property('links', links),
     property(id, value):: { properties+: [{ id: id, value: value }] },
+    // Pixels, of which the columns without a width share what is left.
+    width(pixels):: self.property('custom.width', pixels),
     // Colours a cell by the thresholds that one of the functions above makes.
     colored(thresholds)::
       self.property('thresholds', thresholds.fieldConfig.defaults.thresholds) +
@@ -339,17 +342,17 @@ local query = import 'query.libsonnet';
       meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
-        self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.property('custom.width', 90),
+        self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.width(90),
         self.column('alertname', 'Alert') + self.property('links', [{
           title: 'Open the runbook',
           url: config.runbookURLPrefix + '/${__value.raw}',
           targetBlank: true,
-        }]) + self.property('custom.width', 260),
-        self.clusterColumn,
-        self.nodeColumn(nodeLinks),
+        }]) + self.width(260),
+        self.clusterColumn + self.width(120),
+        self.nodeColumn(nodeLinks) + self.width(190),
         // Of many alerts a node or a cluster has one only, and nothing to tell it by.
-        self.column('about', 'About') + self.property('noValue', ''),
-        self.value('A', 'Active', 'dateTimeFromNow') + self.property('custom.width', 130),
+        self.column('about', 'About'),
+        self.value('A', 'Active', 'dateTimeFromNow') + self.width(150),
       ],
       [['Severity', false], ['Active', false]],
     ) + self.noValue('none') + { alerts:: null },

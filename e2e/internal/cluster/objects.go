@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -180,6 +181,32 @@ func EndpointSlice(service *corev1.Service, pods ...*corev1.Pod) *discoveryv1.En
 		})
 	}
 	return slice
+}
+
+// TLSSecret is a Secret with a certificate and its private key, both in PEM.
+func TLSSecret(namespace, name string, certificate, key []byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key},
+	}
+}
+
+// TLSIngress is an Ingress for the first of the hosts, which serves all of them with
+// the certificate of a Secret.
+func TLSIngress(namespace, name, secret string, hosts ...string) *networkingv1.Ingress {
+	path := networkingv1.PathTypePrefix
+	backend := networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
+		Name: name, Port: networkingv1.ServiceBackendPort{Number: 80},
+	}}
+	rule := networkingv1.IngressRule{Host: hosts[0], IngressRuleValue: networkingv1.IngressRuleValue{
+		HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{Path: "/", PathType: &path, Backend: backend}}},
+	}}
+	return &networkingv1.Ingress{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: networkingv1.IngressSpec{
+			Rules: []networkingv1.IngressRule{rule}, TLS: []networkingv1.IngressTLS{{SecretName: secret, Hosts: hosts}},
+		},
+	}
 }
 
 func podReady(pod *corev1.Pod) bool {

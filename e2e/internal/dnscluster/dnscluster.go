@@ -201,7 +201,7 @@ func (c *Cluster) ClusterRoleFlags(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	flags := []string{"--kubeconfig=" + kubeconfig, "--namespace=" + namespace, "--collector.coredns.timeout=" + timeout}
-	for _, collector := range []string{"coredns", "kubeproxy", "nodelocaldns", "nodelocaldns_pods"} {
+	for _, collector := range []string{"coredns", "kubeproxy", "nodelocaldns", "nodelocaldns_pods", "certificate_secrets"} {
 		flags = append(flags, "--collector."+collector+".interval="+interval)
 	}
 	return flags, nil

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"ack-exporter/e2e/internal/hostroot"
 	"ack-exporter/e2e/internal/node"
 	"ack-exporter/e2e/internal/process"
 	"ack-exporter/e2e/internal/world"
@@ -71,6 +72,8 @@ type Config struct {
 	Wrapper []string
 	// Args are flags besides those that every test needs.
 	Args []string
+	// Rootfs is the root file system of the host. Empty: one without files.
+	Rootfs hostroot.Root
 	// Address is where the exporter listens in place of the constant Address.
 	Address string
 	// FromWorld passes the exporter a socket of the world, which it can be reached
@@ -82,7 +85,12 @@ type Config struct {
 // told to stop, and the test fails unless it does so as it should.
 func Start(t testing.TB, w *world.World, c Config) *Process {
 	t.Helper()
-	config := node.Config{Binary: Binary(t), Role: c.Role, Address: Address, Wrapper: c.Wrapper, Args: c.Args}
+	config := node.Config{
+		Binary: Binary(t), Role: c.Role, Rootfs: string(c.Rootfs), Address: Address, Wrapper: c.Wrapper, Args: c.Args,
+	}
+	if c.Rootfs == "" {
+		config.Rootfs = withoutFiles(t)
+	}
 	if c.Address != "" {
 		config.Address = c.Address
 	}
@@ -112,6 +120,16 @@ func Start(t testing.TB, w *world.World, c Config) *Process {
 		}
 	})
 	return p
+}
+
+// withoutFiles is a root file system that all users may read, and in which nothing is.
+func withoutFiles(t testing.TB) string {
+	t.Helper()
+	root, err := hostroot.New(filepath.Join(world.Scratch(), "empty"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(root)
 }
 
 func listen(t testing.TB, w *world.World, address string) *net.TCPListener {

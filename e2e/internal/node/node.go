@@ -44,6 +44,9 @@ type Config struct {
 	Binary string
 	// Role is RoleNode where it is empty.
 	Role string
+	// Rootfs is where the root file system of the host is. The role node needs one; that
+	// of this machine would show what is in its files.
+	Rootfs string
 	// Address is where it listens, in the network in which it runs.
 	Address string
 	// Listener, where it is not nil, is a socket on which it listens in place of
@@ -83,7 +86,7 @@ func Start(ctx context.Context, s *sandbox.Sandbox, c Config) (*process.Process,
 	if c.Role == RoleCluster {
 		argv = append(argv, c.Binary, RoleCluster, listen)
 	} else {
-		argv = append(argv, c.Binary, RoleNode, listen, "--path.procfs=/proc")
+		argv = append(argv, c.Binary, RoleNode, listen, "--path.procfs=/proc", "--path.rootfs="+c.Rootfs)
 	}
 	argv = append(argv, c.Args...)
 	// It is Stop that ends the exporter, not the context.

@@ -30,6 +30,17 @@ type Template struct {
 	NotBefore, NotAfter time.Time
 }
 
+// year is how long most certificates of a cluster are valid.
+const year = 365 * 24 * time.Hour
+
+// ExpiringIn is the same for a certificate that is valid for a year, of which this is
+// left; less than nothing: it has expired.
+func (t Template) ExpiringIn(left time.Duration) Template {
+	t.NotAfter = time.Now().Add(left)
+	t.NotBefore = t.NotAfter.Add(-year)
+	return t
+}
+
 // Pair is a certificate with its private key.
 type Pair struct {
 	Certificate *x509.Certificate
