@@ -22,6 +22,7 @@ import (
 	"ack-exporter/e2e/internal/cluster"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
+	"ack-exporter/e2e/internal/node"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -83,17 +84,16 @@ func newReplica(t testing.TB, c *clustertest.Cluster, name, address string) *rep
 	return r
 }
 
-// asClusterRole executes the exporter in place of the shell: as the role cluster,
-// with the name of the pod as its hostname, and with its log in a file. Its
-// arguments are these two, and the command line of the node role.
-const asClusterRole = `hostname "$1" && log=$2 && exe=$3 && listen=$5 && shift 6 && exec "$exe" cluster "$listen" "$@" 2>>"$log"`
+// asPod executes a command in place of the shell, with the name of the pod as its
+// hostname, and with its log in a file. Its arguments are these two, and the command.
+const asPod = `hostname "$1" && log=$2 && shift 2 && exec "$@" 2>>"$log"`
 
 // start starts the role, after it has ended again.
 func (r *replica) start(t testing.TB, args ...string) {
 	t.Helper()
 	wrapper := append([]string{"env"}, r.environment...)
-	wrapper = append(wrapper, "unshare", "--uts", "sh", "-c", asClusterRole, "sh", r.name, r.log)
-	r.Process = exporter.Start(t, r.world, exporter.Config{Wrapper: wrapper, Args: args})
+	wrapper = append(wrapper, "unshare", "--uts", "sh", "-c", asPod, "sh", r.name, r.log)
+	r.Process = exporter.Start(t, r.world, exporter.Config{Role: node.RoleCluster, Wrapper: wrapper, Args: args})
 }
 
 // run makes a pod, and starts the role in it.

@@ -92,16 +92,14 @@ func targetsFile(t *testing.T) string {
 	return path
 }
 
-// argsOutsideContainer are the flags of the pod for one that sees the host's files
-// where they are; the harness says where to listen.
+// argsOutsideContainer are the flags of the pod for one that sees the host's /proc and
+// /sys where they are; the harness says where to listen, and what the host's root is.
 func argsOutsideContainer(args []string, targets string) []string {
 	var kept []string
 	for _, arg := range args[1:] {
 		name, value, _ := strings.Cut(arg, "=")
 		switch name {
-		case "--web.listen-address", "--path.procfs":
-		case "--path.rootfs":
-			kept = append(kept, name+"=/")
+		case "--web.listen-address", "--path.procfs", "--path.rootfs":
 		case "--collector.dnsprobe.targets-file":
 			kept = append(kept, name+"="+targets)
 		default:
