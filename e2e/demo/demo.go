@@ -235,8 +235,6 @@ func (d *demo) startMonitoring(ctx context.Context) error {
 			ACKConntrackTableNearlyFull+: { warning+: { 'for': '5s' }, critical+: { 'for': '5s' } },
 			// So that the first step of which people hear is the second.
 			ACKCertificateExpiresSoon+: { warning+: { 'for': '12s' } },
-			// A configuration that cannot be read has an alert of its own, which comes before this one.
-			ACKExporterCollectorFailing+: { warning+: { 'for': '1m' } },
 		},
 	} + %s`, d.address.exporter, dnscluster.ShortAlerts)
 	pack, err := mixin.Render(monitoring.Short(d.address.webhook, extra))

@@ -69,6 +69,9 @@ const ShortAlerts = `{
 			ACKCoreDNSReplicaSilent+: { warning+: { since: '4s', 'for': '5s' } },
 			ACKCoreDNSReplicaNotReady+: { warning+: { since: '4s' } },
 			ACKCoreDNSCorefileNotLoaded+: { warning+: { 'for': '1m' } },
+			// On a busy machine such a pass takes longer than it may; and a configuration that cannot be read has an
+			// alert of its own, which comes before this one.
+			ACKExporterCollectorFailing+: { warning+: { 'for': '1m' } },
 		},
 }`
 
