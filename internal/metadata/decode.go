@@ -30,17 +30,17 @@ func parseTermination(body string) (time.Time, error) {
 // A page of a proxy is none.
 func parseWord(body string) (string, error) {
 	word := strings.TrimSpace(body)
-	other := strings.IndexFunc(word, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
-	})
-	if word == "" || len(word) > maxWord || other >= 0 {
+	if word == "" || len(word) > maxWord || strings.Trim(word, wordCharacters) != "" {
 		return "", fmt.Errorf("%.60q is not an identifier: %w", word, collector.ErrDecode)
 	}
 	return word, nil
 }
 
-// maxWord is longer than any identifier of the cloud.
-const maxWord = 128
+const (
+	// maxWord is longer than any identifier of the cloud.
+	maxWord        = 128
+	wordCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+)
 
 // parseToken reads a token. It is a secret: no error shows any of it.
 func parseToken(body string) (string, error) {

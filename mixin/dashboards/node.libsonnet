@@ -157,7 +157,11 @@ local dashboard = import '../lib/dashboard.libsonnet';
     d.table(
       'Spot instances that will be reclaimed',
       'Nodes whose instance the cloud has announced to take back, the first one first. The notice comes about 5 minutes before.',
-      ['1000 * ' + q.gauge('ack_spot_termination_timestamp_seconds')],
+      ['1000 * %s and on (%s) %s == 1' % [
+        q.gauge('ack_spot_termination_timestamp_seconds'),
+        q.labels(),
+        q.gauge('ack_spot_interruption_notice'),
+      ]],
       [
         d.clusterColumn,
         d.nodeColumn([d.openConntrack]),

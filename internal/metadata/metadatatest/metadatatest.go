@@ -123,8 +123,11 @@ func (s *Service) give(w http.ResponseWriter, r *http.Request) {
 func Dial(t testing.TB, handler http.Handler) func(ctx context.Context, network, address string) (net.Conn, error) {
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: handler}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l)
+	}()
 	t.Cleanup(func() {
 		_ = server.Close()
 		<-done
