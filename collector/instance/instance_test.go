@@ -156,12 +156,13 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-// after waits, and compares the values of a refresh with a timeout of 10 s.
+// after waits, and compares the values of a refresh that has less time than the
+// requests of a poll together.
 func (s *stage) after(t *testing.T, d time.Duration, want string, reason collector.Reason) {
 	t.Helper()
 	timer := time.NewTimer(d)
 	<-timer.C
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	metrics, err := s.Collect(ctx)
 	if ctx.Err() != nil {

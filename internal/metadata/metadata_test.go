@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,6 +298,38 @@ func TestNoProxy(t *testing.T) {
 	expect(t, c, metadata.Snapshot{Instance: self, Known: true})
 }
 
+// TestOneConnection: a poll needs one, and leaves none.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	dial := metadatatest.Dial(t, metadatatest.New())
+	var dialled, closed atomic.Int32
+	c := newClient(t, metadata.Config{
+		Endpoint: "http://metadata.test",
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			dialled.Add(1)
+			conn, err := dial(ctx, network, address)
+			return counted{conn, &closed}, err
+		},
+	})
+	for poll := range int32(3) {
+		expect(t, c, metadata.Snapshot{Instance: self, Known: true})
+		if got := [2]int32{dialled.Load(), closed.Load()}; got != [2]int32{poll + 1, poll + 1} {
+			t.Errorf("after %d polls: dialled %d, closed %d", poll+1, got[0], got[1])
+		}
+	}
+}
+
+// counted is a connection whose end is counted.
+type counted struct {
+	net.Conn
+	closed *atomic.Int32
+}
+
+func (c counted) Close() error {
+	c.closed.Add(1)
+	return c.Conn.Close()
+}
+
 // TestSlowService: neither a service that never answers nor one whose body never
 // ends is waited for longer than two seconds a request, or than the caller waits.
 func TestSlowService(t *testing.T) {
@@ -340,8 +373,10 @@ func TestSlowService(t *testing.T) {
 // TestHugeAnswers: headers and tokens have bounds too, and no error shows a token.
 func TestHugeAnswers(t *testing.T) {
 	t.Parallel()
-	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := metadatatest.New()
+	c := client(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Huge", strings.Repeat("x", 64<<10))
+		s.ServeHTTP(w, r)
 	}))
 	if got, err := c.Poll(t.Context()); err == nil || got != (metadata.Snapshot{}) {
 		t.Errorf("headers: got %+v, %v", got, err)
