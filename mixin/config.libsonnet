@@ -138,6 +138,8 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKNeighbourTableFull: { warning: { window: '5m', 'for': '5m' } },
       ACKNFSServerNotResponding: { warning: { window: '10m', 'for': '0m' } },
       ACKKernelMemoryShort: { warning: { window: '15m', 'for': '0m' } },
+      // The notice comes 5 minutes ahead: there is no time to wait. It was part of the deal, so that it calls nobody at night.
+      ACKSpotInterruptionNotice: { warning: { 'for': '0m' } },
       // Burn rates: factor times what dnsProbes.objective leaves, in a long and a
       // short window. So many failures in the short one, since a single lost
       // packet is not worth a call. A node is probed for age before it counts:

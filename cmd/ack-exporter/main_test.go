@@ -89,6 +89,8 @@ func TestBadInputIsOneLineAndStatus1(t *testing.T) {
 		{[]string{"node", "--collector.sysctl.nodeport-range=30000", free}, "--collector.sysctl.nodeport-range"},
 		{[]string{"node", "--collector.certificate_files.path=pki/*.crt", free}, `--collector.certificate_files: path \"pki/*.crt\": not an absolute path`},
 		{[]string{"node", "--collector.certificate_files.kubeconfig=/root/**/config", free}, "** is not known"},
+		{[]string{"node", "--collector.instance.metadata-endpoint=100.100.100.200", free}, "--collector.instance.metadata-endpoint"},
+		{[]string{"node", "--collector.instance.interval=0s", free}, "--collector.instance.interval: 0s is shorter than 1s"},
 		{[]string{"node", "--path.procfs=/no/such/dir", free}, "--path.procfs: open /no/such/dir: no such file or directory"},
 		{[]string{"node", "--path.sysfs=/dev/null", free}, "--path.sysfs"},
 		{[]string{"node", "--log.level=loud"}, "loud"},

@@ -16,11 +16,13 @@ import (
 	"ack-exporter/collector/conntrack"
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/hostnet"
+	"ack-exporter/collector/instance"
 	"ack-exporter/collector/ipvs"
 	"ack-exporter/collector/kmsg"
 	"ack-exporter/collector/netstat"
 	"ack-exporter/collector/sysctl"
 	"ack-exporter/internal/hostfs"
+	"ack-exporter/internal/metadata"
 )
 
 // nodeCommand is the role that runs on every node.
@@ -29,7 +31,7 @@ type nodeCommand struct {
 
 	procfs, sysfs, rootfs string
 
-	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, netstat, sysctl, kmsg, dnsprobe, certificateFiles *collectorFlags
+	hostnet, conntrack, conntrackTable, ipvs, ipvsTable, netstat, sysctl, kmsg, dnsprobe, certificateFiles, instance *collectorFlags
 
 	tableMaxEntries    uint64
 	ipvsMaxConnections uint64
@@ -38,6 +40,7 @@ type nodeCommand struct {
 	dns                dnsFlags
 	certificatePaths   []string
 	kubeconfigs        []string
+	metadataEndpoint   string
 }
 
 // dnsFlags are the flags of the DNS probes.
@@ -116,7 +119,7 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 }
 
 func addNodeCommand(app *kingpin.Application) *nodeCommand {
-	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, dropped packets, kernel parameters, kernel log, DNS, certificates.")
+	cmd := app.Command("node", "Expose the state of this node: connection tracking, IPVS, dropped packets, kernel parameters, kernel log, DNS, certificates, spot notices.")
 	n := &nodeCommand{}
 	cmd.Flag("collector.scrape-timeout", "Longest time that a scrape waits for a collector that reads in the scrape.").
 		Default("5s").DurationVar(&n.scrapeTimeout)
@@ -145,7 +148,24 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 		StringsVar(&n.certificatePaths)
 	cmd.Flag("collector.certificate_files.kubeconfig", "Kubeconfig of the host, with wildcards; may be repeated. Default: "+strings.Join(certificate.DefaultKubeconfigs(), ", ")+".").
 		StringsVar(&n.kubeconfigs)
+	n.instance = addBackgroundCollector(cmd, "instance", "which ECS instance the node is, and when a spot instance will be reclaimed", "10s")
+	cmd.Flag("collector.instance.metadata-endpoint", "Metadata service, as http://host:port. Default: "+metadata.DefaultEndpoint+" on an ECS instance, none elsewhere.").
+		StringVar(&n.metadataEndpoint)
 	return n
+}
+
+// newInstance makes the collector of the metadata service. Only a service that
+// somebody names is asked outside ECS.
+func newInstance(endpoint string, sysfs hostfs.Sysfs) (*instance.Collector, error) {
+	named := endpoint != ""
+	if !named {
+		endpoint = metadata.DefaultEndpoint
+	}
+	client, err := metadata.New(metadata.Config{Endpoint: endpoint})
+	if err != nil {
+		return nil, err
+	}
+	return instance.New(instance.Config{Client: client, Sysfs: sysfs, Anywhere: named})
 }
 
 // specs makes the collectors that are switched on.
@@ -165,6 +185,10 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--collector.certificate_files: %w", err)
 	}
+	ecs, err := newInstance(n.metadataEndpoint, sysfs)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.instance.metadata-endpoint: %w", err)
+	}
 	var specs []collector.Spec
 	for _, choice := range []struct {
 		flags     *collectorFlags
@@ -180,6 +204,7 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 		{n.kmsg, kmsg.New(kmsg.Config{Path: n.kmsgPath})},
 		{n.dnsprobe, dns},
 		{n.certificateFiles, certificates},
+		{n.instance, ecs},
 	} {
 		if !choice.flags.enabled {
 			continue

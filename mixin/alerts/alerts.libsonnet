@@ -8,4 +8,5 @@
 (import 'kubeproxy.libsonnet') +
 (import 'nodelocaldns.libsonnet') +
 (import 'certificate.libsonnet') +
+(import 'instance.libsonnet') +
 (import 'exporter.libsonnet')

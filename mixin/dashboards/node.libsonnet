@@ -1,6 +1,6 @@
 local dashboard = import '../lib/dashboard.libsonnet';
 
-// What is known of a node besides its connections: alerts, dropped packets, kernel parameters, kernel log.
+// What is known of a node besides its connections: alerts, dropped packets, kernel parameters, kernel log, its instance.
 {
   local config = $._config,
   local d = dashboard.new($),
@@ -151,12 +151,47 @@ local dashboard = import '../lib/dashboard.libsonnet';
     ) + { w:: 24, h:: 7 },
   ],
 
+  // Milliseconds, as Grafana wants times.
+  local instances = [
+    d.row('Instances'),
+    d.table(
+      'Spot instances that will be reclaimed',
+      'Nodes whose instance the cloud has announced to take back, the first one first. The notice comes about 5 minutes before.',
+      ['1000 * %s and on (%s) %s == 1' % [
+        q.gauge('ack_spot_termination_timestamp_seconds'),
+        q.labels(),
+        q.gauge('ack_spot_interruption_notice'),
+      ]],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.value('A', 'Reclaimed', 'dateTimeFromNow'),
+      ],
+      [['Reclaimed', false]],
+    ) + d.noValue('none') + { alerts:: ['ACKSpotInterruptionNotice'], w:: 10 },
+    d.table(
+      'Instances',
+      'The ECS instance that each node is, as it is told by its own metadata.',
+      [q.gauge('ack_instance_metadata_info', extra=['instance_id', 'instance_type', 'region', 'zone'])],
+      [
+        d.clusterColumn,
+        d.nodeColumn([d.openConntrack]),
+        d.column('instance_id', 'Instance'),
+        d.column('instance_type', 'Type'),
+        d.column('region', 'Region'),
+        d.column('zone', 'Zone'),
+        d.value('A', 'Known', 'none') + d.words({ '1': ['yes', 'text'] }),
+      ],
+      [['Node', false]],
+    ) + d.noValue('not on ECS') + { w:: 14 },
+  ],
+
   grafanaDashboards+:: {
     'ack-exporter-node.json': d.dashboard(
       'ack-exporter-node',
       'Nodes',
-      'What fires on a node, the packets that it drops, its kernel parameters and what its kernel wrote to its log.',
-      now + drops + parameters + log,
+      'What fires on a node, the packets that it drops, its kernel parameters, what its kernel wrote to its log, and when a spot instance will be reclaimed.',
+      now + drops + parameters + log + instances,
     ),
   },
 }

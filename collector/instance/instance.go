@@ -1,0 +1,123 @@
+// Package instance tells what the metadata service of an ECS instance says of the
+// node: which instance it is, and when a spot instance will be reclaimed.
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ack-exporter/collector"
+	"ack-exporter/internal/hostfs"
+	"ack-exporter/internal/metadata"
+)
+
+var (
+	familyNotice = collector.NewGauge("ack_spot_interruption_notice",
+		"Whether the metadata service announces that this instance will be reclaimed. 1 stays until the time of termination where the service does not answer any more. Absent where it is not known.")
+	familyTermination = collector.NewGauge("ack_spot_termination_timestamp_seconds",
+		"When this instance will be reclaimed, in Unix time. Only with a notice, which comes about 5 minutes before.")
+	familyInfo = collector.NewGauge("ack_instance_metadata_info",
+		"The instance that the node is, by its metadata. The value is 1.",
+		"instance_id", "instance_type", "region", "zone")
+)
+
+const (
+	// pollShare is the part of the time of a refresh in which the service has to
+	// answer: what is known of a notice must be told in time.
+	pollShare = 0.8
+	// maxLate is how long after its time a notice is believed that the service still
+	// has: clocks differ, and the release can be late. Later it is left over.
+	maxLate = 15 * time.Minute
+)
+
+// Config says whom a Collector asks, and whether.
+type Config struct {
+	Client *metadata.Client
+	// Sysfs tells whether the host is an ECS instance. Elsewhere nothing is sent.
+	Sysfs hostfs.Sysfs
+	// Anywhere: the service is asked wherever the host is.
+	Anywhere bool
+}
+
+// Collector polls the metadata service.
+type Collector struct {
+	config Config
+	last   metadata.Snapshot // the last one of which the notice was known; Collect's alone
+}
+
+// New makes a Collector.
+func New(config Config) (*Collector, error) {
+	if config.Client == nil {
+		return nil, errors.New("no client of the metadata service")
+	}
+	return &Collector{config: config}, nil
+}
+
+// Families implements collector.Collector.
+func (*Collector) Families() []*collector.Family {
+	return []*collector.Family{familyNotice, familyTermination, familyInfo}
+}
+
+// Collect implements collector.Collector. It is not applicable outside ECS. Where
+// the service does not answer, a notice that is not over yet is a partial result.
+func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
+	if err := c.applicable(); err != nil {
+		return nil, err
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(pollShare*float64(time.Until(deadline))))
+		defer cancel()
+	}
+	s, err := c.config.Client.Poll(ctx)
+	return metrics(c.judge(s, time.Now())), err
+}
+
+func (c *Collector) applicable() error {
+	if c.config.Anywhere {
+		return nil
+	}
+	ecs, err := c.config.Sysfs.IsECS()
+	if err == nil && !ecs {
+		err = fmt.Errorf("not an ECS instance: %w", collector.ErrNotApplicable)
+	}
+	return err
+}
+
+// judge is what s says, and where it does not know of a notice, what was said before
+// for as long as that is not over.
+func (c *Collector) judge(s metadata.Snapshot, now time.Time) metadata.Snapshot {
+	if s.Known {
+		if now.Sub(s.Termination) > maxLate {
+			s.Termination = time.Time{}
+		}
+		c.last = s
+		return s
+	}
+	if !now.Before(c.last.Termination) {
+		return s
+	}
+	s.Known, s.Termination = true, c.last.Termination
+	if !s.Instance.Complete() {
+		s.Instance = c.last.Instance
+	}
+	return s
+}
+
+func metrics(s metadata.Snapshot) []prometheus.Metric {
+	var list []prometheus.Metric
+	if s.Known {
+		list = append(list, familyNotice.Metric(collector.Bool(!s.Termination.IsZero())))
+	}
+	if !s.Termination.IsZero() {
+		list = append(list, familyTermination.Metric(float64(s.Termination.Unix())))
+	}
+	if i := s.Instance; i.Complete() {
+		list = append(list, familyInfo.Metric(1, i.ID, i.Type, i.Region, i.Zone))
+	}
+	return list
+}
