@@ -195,7 +195,7 @@ func (c *Client) ask(ctx context.Context, action Action, parameters map[string]a
 		return unsent(ctx, action, err)
 	}
 	if e := failure(action, got, append(k.secrets(), signature)); e != nil {
-		if unknownCredentials(e.Code) {
+		if e.badKeys {
 			c.credentials.forget(k)
 		}
 		return e

@@ -202,7 +202,7 @@ func TestErrors(t *testing.T) {
 		"list":                 {200, "", `[1]`, collector.ErrDecode, "not the JSON"},
 		"cut off":              {200, "", `{"RequestId":"r","TotalCount":`, collector.ErrDecode, "not the JSON"},
 		"other type":           {200, "", `{"RequestId":"r","TotalCount":"ECHO"}`, collector.ErrDecode, "not a number"},
-		"echo in the code":     {403, "", `{"RequestId":"ECHO","Code":"ECHO","AccessDeniedDetail":{"AuthAction":"ECHO"}}`, nil, "403"},
+		"echo in the code":     {403, "", `{"RequestId":"ECHO","Code":"ECHO","AccessDeniedDetail":{"AuthAction":"ECHO"}}`, collector.ErrForbidden, "403"},
 		"lines in the code":    {400, "", `{"RequestId":"a\nb","Code":"a\nb"}`, collector.ErrUnavailable, "400"},
 		"far too long a code":  {400, "", `{"Code":"` + strings.Repeat("x", 5000) + `"}`, collector.ErrUnavailable, "400"},
 		"answer without limit": {200, "", strings.Repeat(" ", maxAnswer+1), collector.ErrDecode, "more than"},

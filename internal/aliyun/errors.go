@@ -40,6 +40,8 @@ type Error struct {
 	kind   error
 	detail string
 	retry  bool
+	// badKeys tells that the API does not know the credentials, or not any more.
+	badKeys bool
 	// after is how long the API asked to wait.
 	after time.Duration
 }
@@ -89,13 +91,16 @@ func failure(action Action, a *answer, secrets []string) *Error {
 		return nil
 	}
 	var r refusal
-	if err := json.Unmarshal(a.body, &r); err == nil {
-		e.Code = word(r.Code, secrets)
-		e.RequestID = word(r.RequestID, secrets)
-		e.Missing = missingRight(r.AccessDeniedDetail, secrets)
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		r = refusal{}
 	}
-	e.kind, e.retry = class(a.status, e.Code)
-	if e.Code == "" {
+	code := word(r.Code, nil)
+	e.kind, e.retry = class(a.status, code)
+	e.badKeys = unknownCredentials(code)
+	e.Code = word(code, secrets)
+	e.RequestID = word(r.RequestID, secrets)
+	e.Missing = missingRight(r.AccessDeniedDetail, secrets)
+	if code == "" {
 		e.detail = "an answer that is not one of the API"
 	}
 	if e.retry {
