@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -285,9 +286,7 @@ func (c *Client) withRegion(facts product, parameters map[string]any) map[string
 	if facts.regional {
 		all["RegionId"] = c.config.Region
 	}
-	for name, value := range parameters {
-		all[name] = value
-	}
+	maps.Copy(all, parameters)
 	return all
 }
 

@@ -447,6 +447,49 @@ func TestUsage(t *testing.T) {
 	})
 }
 
+func TestEndpointsAreThoseOfTheNetworkByHTTPS(t *testing.T) {
+	t.Parallel()
+	var got []string
+	c := inMemory(t, func(config *Config) {
+		config.Insecure, config.Network = false, VPCNetwork
+		config.Endpoints = map[Product]string{VPC: "vpc.example:8443"}
+	}, func(r *http.Request) (int, http.Header, string) {
+		got = append(got, r.URL.Scheme+"://"+r.URL.Host)
+		return 200, nil, fine
+	})
+	for _, action := range []Action{describeLoadBalancers, describeVSwitches} {
+		var out struct{}
+		if err := c.Call(t.Context(), action, nil, &out); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"https://slb-vpc.cn-test.aliyuncs.com", "https://vpc.example:8443"}; !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// The password of a proxy is for the proxy; it is not parallel, since it changes the
+// environment.
+func TestThePasswordOfAProxyIsNotShownToTheEndpoint(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://user:"+testSecret+"@127.0.0.1:1")
+	c := inMemory(t, nil, func(r *http.Request) (int, http.Header, string) {
+		if got := r.Header.Get("Proxy-Authorization"); got != "" {
+			t.Errorf("it sent %s", got)
+		}
+		return 200, nil, fine
+	})
+	if err := ping(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("HTTP_PROXY", "http://user:"+testSecret+"@%zz")
+	var out struct{}
+	err := c.attempt(t.Context(), describeLoadBalancers, nil, &out)
+	if collector.ReasonOf(err) != collector.ReasonUnavailable {
+		t.Fatalf("got %v", err)
+	}
+	checkClean(t, err, "user")
+}
+
 func TestConcurrentCalls(t *testing.T) {
 	t.Parallel()
 	host := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -53,9 +54,7 @@ func newCredentials(t testing.TB, config CredentialsConfig) *Credentials {
 func TestModesDoNotFallThrough(t *testing.T) {
 	t.Parallel()
 	everything := roleVariables("/token")
-	for name, value := range sessionKeys() {
-		everything[name] = value
-	}
+	maps.Copy(everything, sessionKeys())
 	for name, test := range map[string]struct {
 		mode    Mode
 		without string

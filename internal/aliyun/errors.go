@@ -95,7 +95,7 @@ func failure(action Action, a *answer, secrets []string) *Error {
 		r = refusal{}
 	}
 	code := word(r.Code, nil)
-	e.kind, e.retry = class(a.status, code)
+	e.retry, e.kind = class(a.status, code)
 	e.badKeys = unknownCredentials(code)
 	e.Code = word(code, secrets)
 	e.RequestID = word(r.RequestID, secrets)
@@ -119,26 +119,26 @@ func missingRight(raw json.RawMessage, secrets []string) string {
 	return word(detail.AuthAction, secrets)
 }
 
-// class maps what the API said to an error of the package collector, and tells
-// whether to try again. The code comes before the status, which is not the same for
+// class tells whether to try again, and maps what the API said to an error of the
+// package collector. The code comes before the status, which is not the same for
 // one code in each product.
-func class(status int, code string) (kind error, retry bool) {
+func class(status int, code string) (retry bool, kind error) {
 	switch {
 	case strings.HasPrefix(code, "Throttling") || status == http.StatusTooManyRequests:
-		return collector.ErrThrottled, true
+		return true, collector.ErrThrottled
 	case status >= http.StatusInternalServerError:
-		return collector.ErrUnavailable, true
+		return true, collector.ErrUnavailable
 	case code == "ServiceUnavailable" || code == "" && status != http.StatusUnauthorized:
-		return collector.ErrUnavailable, false
+		return false, collector.ErrUnavailable
 	case unknownCredentials(code):
-		return collector.ErrForbidden, false
+		return false, collector.ErrForbidden
 	case strings.HasPrefix(code, "Missing") || strings.HasPrefix(code, "Invalid"):
-		return errRefused, false
+		return false, errRefused
 	case strings.HasPrefix(code, "Forbidden") || strings.HasPrefix(code, "NoPermission"),
 		status == http.StatusForbidden, status == http.StatusUnauthorized:
-		return collector.ErrForbidden, false
+		return false, collector.ErrForbidden
 	default:
-		return errRefused, false
+		return false, errRefused
 	}
 }
 
