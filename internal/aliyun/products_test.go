@@ -293,15 +293,18 @@ func TestPagesThatDoNotEnd(t *testing.T) {
 	page := func(token string) string {
 		return strings.Replace(routesBody, `"NextToken":""`, `"NextToken":"`+token+`"`, 1)
 	}
-	for name, token := range map[string]func(n int) string{
-		"the same token":  func(int) string { return "t" },
-		"tokens in turns": func(n int) string { return "t" + strconv.Itoa(n%3) },
-		"ever new tokens": func(n int) string { return "t" + strconv.Itoa(n) },
+	for name, test := range map[string]struct {
+		token func(n int) string
+		calls int
+	}{
+		"the same token":  {func(int) string { return "t" }, 2},
+		"tokens in turns": {func(n int) string { return "t" + strconv.Itoa(n%3) }, 4},
+		"ever new tokens": {func(n int) string { return "t" + strconv.Itoa(n) }, maxPages},
 	} {
-		api := &stored{t: t, answer: func(n int, _ Action, _ map[string]any) (string, error) { return page(token(n)), nil }}
+		api := &stored{t: t, answer: func(n int, _ Action, _ map[string]any) (string, error) { return page(test.token(n)), nil }}
 		got, err := CustomRoutes(t.Context(), api, "vtb-a")
-		if got != nil || !errors.Is(err, collector.ErrDecode) || len(api.calls) > maxPages {
-			t.Errorf("%s: %d rows, %v", name, len(got), err)
+		if got != nil || !errors.Is(err, collector.ErrDecode) || len(api.calls) != test.calls {
+			t.Errorf("%s: %d rows in %d calls, %v", name, len(got), len(api.calls), err)
 		}
 	}
 }

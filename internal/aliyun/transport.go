@@ -1,7 +1,6 @@
 package aliyun
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,11 +46,12 @@ type answer struct {
 	body   []byte
 }
 
-// exchange sends one request and reads the whole answer, of at most maxAnswer bytes.
+// exchange sends one request and reads the whole answer, of at most maxAnswer bytes. The
+// text of its errors is not for people: it can hold more than they should see.
 func exchange(client *http.Client, request *http.Request) (*answer, error) {
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
@@ -62,11 +62,4 @@ func exchange(client *http.Client, request *http.Request) (*answer, error) {
 		return nil, errTooLarge
 	}
 	return &answer{status: response.StatusCode, header: response.Header, body: body}, nil
-}
-
-func withoutURL(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		return wrapped.Err
-	}
-	return err
 }
