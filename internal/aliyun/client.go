@@ -197,7 +197,7 @@ func (c *Client) ask(ctx context.Context, action Action, parameters map[string]a
 	}
 	if e := failure(action, got, append(k.secrets(), signature)); e != nil {
 		if e.badKeys {
-			c.credentials.forget(k)
+			c.credentials.forget(ctx, k)
 		}
 		return e
 	}

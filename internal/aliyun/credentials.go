@@ -191,9 +191,13 @@ func (c *Credentials) renew(ctx context.Context, now time.Time) {
 }
 
 // forget drops keys that the API does not know, so that others are fetched.
-func (c *Credentials) forget(k keys) {
-	c.busy <- struct{}{}
-	defer func() { <-c.busy }()
+func (c *Credentials) forget(ctx context.Context, k keys) {
+	select {
+	case c.busy <- struct{}{}:
+		defer func() { <-c.busy }()
+	case <-ctx.Done():
+		return
+	}
 	if c.current.keys == k {
 		c.current = session{}
 	}

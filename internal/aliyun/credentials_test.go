@@ -136,7 +136,7 @@ func TestOIDC(t *testing.T) {
 	if err := os.WriteFile(path, []byte("another"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.forget(keys{"STS.1", testSecret, testToken})
+	c.forget(t.Context(), keys{"STS.1", testSecret, testToken})
 	if _, err := c.get(t.Context()); !errors.Is(err, collector.ErrForbidden) {
 		t.Errorf("a moment later: %v", err)
 	}
@@ -408,7 +408,7 @@ func TestConcurrentCredentials(t *testing.T) {
 			if _, err := c.get(t.Context()); err != nil {
 				t.Error(err)
 			}
-			c.forget(keys{"other", "s", "t"})
+			c.forget(t.Context(), keys{"other", "s", "t"})
 		})
 	}
 	wg.Wait()

@@ -93,7 +93,7 @@ const (
 	quotaBody  = `{"RequestId":"r","Quota":` + quotaObject + `}`
 )
 
-// number is a pointer to a Number.
+// numberAt is a pointer to a Number.
 func numberAt(f float64) *Number { n := Number(f); return &n }
 
 // listing is one function with an answer of one row.
@@ -233,6 +233,21 @@ func TestAnAnswerWithoutItsListIsNoEmptyList(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnswerAboutSomethingElse(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"load balancer": second(LoadBalancerDetail(t.Context(), always(t, loadBalancerBody), "lb-b")),
+		"server group":  second(ServerGroupBackends(t.Context(), always(t, serverGroupBody), "rsp-b")),
+		"quota":         second(ProductQuota(t.Context(), always(t, quotaBody), "slb", "slb_quota_certs_num", "cn-x")),
+	} {
+		if !errors.Is(err, collector.ErrDecode) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
 
 // paged answers a paged listing with pages of one row each; the last is page last.
 func paged(t testing.TB, body string, last, failing int) *stored {
