@@ -1,0 +1,202 @@
+package aliyun
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	slbPage       = 100
+	listenerBatch = 10
+)
+
+// LoadBalancer is a CLB instance.
+type LoadBalancer struct {
+	ID   string `json:"LoadBalancerId"`
+	Name string `json:"LoadBalancerName"`
+	// Status is active, inactive or locked.
+	Status string `json:"LoadBalancerStatus"`
+	// AddressType is internet or intranet.
+	Address, AddressType string
+	VPCID                string `json:"VpcId"`
+	VSwitchID            string `json:"VSwitchId"`
+	Spec                 string `json:"LoadBalancerSpec"`
+	// PayType is PayOnDemand or PrePay.
+	PayType string
+	// DeleteProtection is on or off, ModificationProtection ConsoleProtection or NonProtection.
+	DeleteProtection       string
+	ModificationProtection string `json:"ModificationProtectionStatus"`
+	ModificationReason     string `json:"ModificationProtectionReason"`
+	Tags                   tags
+}
+
+type loadBalancersPage struct {
+	TotalCount    Integer
+	LoadBalancers *struct{ LoadBalancer []LoadBalancer }
+}
+
+func (p *loadBalancersPage) total() int { return int(p.TotalCount) }
+
+func (p *loadBalancersPage) rows() ([]LoadBalancer, bool) {
+	if p.LoadBalancers == nil {
+		return nil, false
+	}
+	return p.LoadBalancers.LoadBalancer, true
+}
+
+// LoadBalancers lists all CLB instances of the region, 100 in a call. The filter of
+// the API for several tags finds what has any of them, so there is none here.
+func LoadBalancers(ctx context.Context, api API) ([]LoadBalancer, error) {
+	return byNumber[LoadBalancer, loadBalancersPage](ctx, api, describeLoadBalancers, slbPage, nil)
+}
+
+// Backend is a server behind a load balancer.
+type Backend struct {
+	ServerID string `json:"ServerId"`
+	ServerIP string `json:"ServerIp"`
+	// Type is ecs, eni or eci. Port is 0 in the default group.
+	Type         string
+	Port, Weight Integer
+}
+
+type backends struct{ BackendServer []Backend }
+
+// LoadBalancerAttribute is what the list of load balancers does not tell.
+type LoadBalancerAttribute struct {
+	ID string `json:"LoadBalancerId"`
+	// EndTime is the end of a subscription.
+	EndTime       Time
+	RenewalStatus string
+	// Backends are those of the default group.
+	Backends *backends `json:"BackendServers"`
+}
+
+// LoadBalancerDetail asks for one load balancer.
+func LoadBalancerDetail(ctx context.Context, api API, id string) (LoadBalancerAttribute, error) {
+	var a LoadBalancerAttribute
+	if err := api.Call(ctx, describeLoadBalancer, map[string]any{"LoadBalancerId": id}, &a); err != nil {
+		return LoadBalancerAttribute{}, err
+	}
+	if a.ID != id || a.Backends == nil {
+		return LoadBalancerAttribute{}, decodeError(describeLoadBalancer, "the answer is not about the load balancer asked for")
+	}
+	return a, nil
+}
+
+// Listener is a listener of a CLB instance.
+type Listener struct {
+	LoadBalancerID string  `json:"LoadBalancerId"`
+	Port           Integer `json:"ListenerPort"`
+	Protocol       string  `json:"ListenerProtocol"`
+	// Status is running or stopped.
+	Status        string
+	Description   string
+	ServerGroupID string `json:"VServerGroupId"`
+	HTTPS         struct {
+		ServerCertificateID string `json:"ServerCertificateId"`
+	} `json:"HTTPSListenerConfig"`
+}
+
+type listenersPage struct {
+	NextToken  string
+	TotalCount *Integer
+	Listeners  []Listener
+}
+
+func (p *listenersPage) next() string { return p.NextToken }
+
+func (p *listenersPage) rows() ([]Listener, bool) {
+	return p.Listeners, p.Listeners != nil || p.TotalCount != nil && *p.TotalCount == 0
+}
+
+// Listeners lists the listeners of load balancers, of 10 in a call.
+func Listeners(ctx context.Context, api API, loadBalancers []string) ([]Listener, error) {
+	var all []Listener
+	for _, batch := range batches(loadBalancers, listenerBatch) {
+		rows, err := byToken[Listener, listenersPage](ctx, api, describeListeners, map[string]any{
+			"LoadBalancerId": batch, "MaxResults": slbPage,
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	return all, nil
+}
+
+// ServerGroup is a VServer group. Its backends are told by ServerGroupBackends.
+type ServerGroup struct {
+	ID   string `json:"VServerGroupId"`
+	Name string `json:"VServerGroupName"`
+}
+
+// ServerGroups lists the VServer groups of one load balancer. The API has no pages.
+func ServerGroups(ctx context.Context, api API, loadBalancer string) ([]ServerGroup, error) {
+	var out struct {
+		Groups *struct {
+			Rows []ServerGroup `json:"VServerGroup"`
+		} `json:"VServerGroups"`
+	}
+	if err := api.Call(ctx, describeServerGroups, map[string]any{"LoadBalancerId": loadBalancer}, &out); err != nil {
+		return nil, err
+	}
+	if out.Groups == nil {
+		return nil, decodeError(describeServerGroups, "the answer has no list")
+	}
+	return out.Groups.Rows, nil
+}
+
+// ServerGroupBackends lists the servers of one VServer group. The API has no pages.
+func ServerGroupBackends(ctx context.Context, api API, group string) ([]Backend, error) {
+	var out struct {
+		ID       string    `json:"VServerGroupId"`
+		Backends *backends `json:"BackendServers"`
+	}
+	if err := api.Call(ctx, describeServerGroup, map[string]any{"VServerGroupId": group}, &out); err != nil {
+		return nil, err
+	}
+	if out.ID != group || out.Backends == nil {
+		return nil, decodeError(describeServerGroup, "the answer is not about the group asked for")
+	}
+	return out.Backends.BackendServer, nil
+}
+
+// ServerCertificate is a certificate that listeners can use.
+type ServerCertificate struct {
+	ID                      string `json:"ServerCertificateId"`
+	Name                    string `json:"ServerCertificateName"`
+	CommonName              string
+	SubjectAlternativeNames struct{ SubjectAlternativeName []string }
+	Fingerprint             string
+	ExpireTime              string
+	ExpireTimeStamp         Integer
+}
+
+// Expiry is when the certificate ends, and false where the API does not tell. The
+// text comes before the number, whose unit is not the same everywhere.
+func (c ServerCertificate) Expiry() (time.Time, bool) {
+	if t, ok := parseTime(c.ExpireTime); ok && !t.IsZero() {
+		return t.Time, true
+	}
+	// Milliseconds between 2001 and 2286; whatever has fewer or more digits is no such.
+	if ms := int64(c.ExpireTimeStamp); ms >= 1e12 && ms < 1e13 {
+		return time.UnixMilli(ms).UTC(), true
+	}
+	return time.Time{}, false
+}
+
+// ServerCertificates lists the certificates of the region. The API has no pages.
+func ServerCertificates(ctx context.Context, api API) ([]ServerCertificate, error) {
+	var out struct {
+		Certificates *struct {
+			Rows []ServerCertificate `json:"ServerCertificate"`
+		} `json:"ServerCertificates"`
+	}
+	if err := api.Call(ctx, describeServerCertificates, nil, &out); err != nil {
+		return nil, err
+	}
+	if out.Certificates == nil {
+		return nil, decodeError(describeServerCertificates, "the answer has no list")
+	}
+	return out.Certificates.Rows, nil
+}
