@@ -264,16 +264,12 @@ func decodeBundle(encoded string) bundleContent {
 // tell adds the certificates of a client to its entry. told is how many all clients
 // have together.
 func (b bundleContent) tell(e *Entry, c bundleClient, told int) int {
-	for _, reason := range b.reasons {
-		e.Failures = append(e.Failures, Failure{c.key, reason})
-	}
+	e.fail(c.key, b.reasons...)
 	if told+len(b.certificates) > bundleMaxTold {
-		e.Failures = append(e.Failures, Failure{c.key, ReasonTooMany})
+		e.fail(c.key, ReasonTooMany)
 		return told
 	}
-	for _, certificate := range b.certificates {
-		e.Certificates = append(e.Certificates, describe(certificate, c.key, c.class))
-	}
+	e.tell(c.key, c.class, b.certificates)
 	return told + len(b.certificates)
 }
 

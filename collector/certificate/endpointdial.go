@@ -154,11 +154,9 @@ func (p EndpointProber) handshake(ctx context.Context, a endpointAddress) (chain
 
 // tell adds to e what the server said; key and class are those of its certificates.
 func (a endpointAnswer) tell(e *Entry, key string, class Class) {
-	for _, c := range a.chain {
-		e.Certificates = append(e.Certificates, describe(c, key, class))
-	}
+	e.tell(key, class, a.chain)
 	if a.reason != "" {
-		e.Failures = append(e.Failures, Failure{key, a.reason})
+		e.fail(key, a.reason)
 	}
 	if len(a.chain) > 0 && issuersExpireFirst(a.chain[0], a.chain[1:]) {
 		e.Flaws = append(e.Flaws, Flaw{key, ProblemIssuerExpiresFirst})

@@ -70,7 +70,7 @@ func (p *filePass) expand(ctx context.Context, source Source, dir string, rest [
 	entries, err := p.root.ReadDir(dir, p.names)
 	p.names -= len(entries)
 	if err != nil && !isAbsent(err) && !errors.Is(err, hostfs.ErrNotRegular) {
-		p.fail(p.entry(source, dir), "", folderReason(err))
+		p.entry(source, dir).fail("", folderReason(err))
 	}
 	isLast := i == len(rest)-1
 	found := false
@@ -80,7 +80,7 @@ func (p *filePass) expand(ctx context.Context, source Source, dir string, rest [
 			continue
 		}
 		if p.exhausted(ctx) {
-			p.fail(p.entry(source, dir), "", ReasonTooMany)
+			p.entry(source, dir).fail("", ReasonTooMany)
 			return true
 		}
 		if p.expand(ctx, source, path.Join(dir, name), rest[i+1:]) {
@@ -102,9 +102,9 @@ func (p *filePass) take(ctx context.Context, source Source, location string) boo
 	case isAbsent(err):
 		return false
 	case p.exhausted(ctx):
-		p.fail(p.entry(source, location), "", ReasonTooMany)
+		p.entry(source, location).fail("", ReasonTooMany)
 	case err != nil:
-		p.fail(p.entry(source, location), "", fileReason(err))
+		p.entry(source, location).fail("", fileReason(err))
 	case source == SourceKubeconfig:
 		p.kubeconfig(location)
 	case info.IsDir():
@@ -121,11 +121,11 @@ func (p *filePass) walk(ctx context.Context, dir string, chain []fs.FileInfo) {
 	entries, err := p.root.ReadDir(dir, p.names)
 	p.names -= len(entries)
 	if err != nil {
-		p.fail(p.entry(SourceFile, dir), "", folderReason(err))
+		p.entry(SourceFile, dir).fail("", folderReason(err))
 	}
 	for _, e := range entries {
 		if p.exhausted(ctx) {
-			p.fail(p.entry(SourceFile, dir), "", ReasonTooMany)
+			p.entry(SourceFile, dir).fail("", ReasonTooMany)
 			return
 		}
 		p.walkEntry(ctx, dir, e, chain)
@@ -148,16 +148,16 @@ func (p *filePass) walkEntry(ctx context.Context, dir string, e fs.DirEntry, cha
 	case err != nil:
 		// A link with another extension was never a certificate, one without could be a folder.
 		if wanted || e.IsDir() || path.Ext(name) == "" {
-			p.fail(p.entry(SourceFile, location), "", fileReason(err))
+			p.entry(SourceFile, location).fail("", fileReason(err))
 		}
 	case !info.IsDir():
 		if wanted {
 			p.file(location)
 		}
 	case slices.ContainsFunc(chain, func(above fs.FileInfo) bool { return os.SameFile(above, info) }):
-		p.fail(p.entry(SourceFile, location), "", ReasonLoop)
+		p.entry(SourceFile, location).fail("", ReasonLoop)
 	case len(chain) > maxFileDepth:
-		p.fail(p.entry(SourceFile, location), "", ReasonTooMany)
+		p.entry(SourceFile, location).fail("", ReasonTooMany)
 	default:
 		p.walk(ctx, location, append(slices.Clip(chain), info))
 	}
@@ -171,12 +171,12 @@ func (p *filePass) file(location string) {
 	entry := p.entry(SourceFile, location)
 	content, reason := p.read(location, maxBundle)
 	if reason != "" {
-		p.fail(entry, "", reason)
+		entry.fail("", reason)
 		return
 	}
 	first := p.add(entry, "", content, fileClass(location))
 	if first != nil && bytes.Contains(content, []byte("PRIVATE KEY-----")) {
-		p.judgeKey(entry, "", first, content)
+		entry.judgeKey("", first, "", content)
 	}
 }
 
@@ -200,15 +200,11 @@ func (p *filePass) read(location string, limit int) ([]byte, Reason) {
 // add tells of the certificates in a bundle, and returns the first of them.
 func (p *filePass) add(entry *Entry, key string, bundle []byte, class Class) *x509.Certificate {
 	if p.certificates <= 0 {
-		p.fail(entry, key, ReasonTooMany)
+		entry.fail(key, ReasonTooMany)
 		return nil
 	}
-	certificates, reasons := decode(bundle)
-	for _, reason := range reasons {
-		p.fail(entry, key, reason)
-	}
+	certificates := entry.add(key, class, bundle)
 	for _, c := range certificates {
-		entry.Certificates = append(entry.Certificates, describe(c, key, class))
 		p.found = append(p.found, foundCertificate{entry, key, c})
 	}
 	p.certificates -= len(certificates)
@@ -216,16 +212,6 @@ func (p *filePass) add(entry *Entry, key string, bundle []byte, class Class) *x5
 		return nil
 	}
 	return certificates[0]
-}
-
-func (p *filePass) judgeKey(entry *Entry, key string, c *x509.Certificate, keyPEM []byte) {
-	matches, err := keyMatches(c, keyPEM)
-	switch {
-	case err != nil:
-		p.fail(entry, key, ReasonKey)
-	case !matches:
-		entry.Flaws = append(entry.Flaws, Flaw{key, ProblemKeyMismatch})
-	}
 }
 
 // judgeIssuers looks for certificates that outlive their issuers, wherever on the node
@@ -264,10 +250,6 @@ func (p *filePass) entry(source Source, location string) *Entry {
 // newFileID makes a label value of the path, of whose bytes the kernel asks nothing.
 func newFileID(source Source, location string) fileID {
 	return fileID{source, strings.ToValidUTF8(location, "\uFFFD")}
-}
-
-func (p *filePass) fail(entry *Entry, key string, reason Reason) {
-	entry.Failures = append(entry.Failures, Failure{key, reason})
 }
 
 // list is what was found, by source and location.

@@ -177,7 +177,7 @@ func (f *Files) look(ctx context.Context, p *filePass, pattern filePattern) {
 	case found || !pattern.given:
 		delete(f.missed, pattern.path)
 	case !wild:
-		p.fail(p.entry(pattern.source, pattern.path), "", ReasonVanished)
+		p.entry(pattern.source, pattern.path).fail("", ReasonVanished)
 	case !f.missed[pattern.path]:
 		f.missed[pattern.path] = true
 		f.log.Warn("no file for certificates", "source", string(pattern.source), "pattern", pattern.path)

@@ -91,12 +91,12 @@ func (p *filePass) kubeconfig(location string) {
 	entry := p.entry(SourceKubeconfig, location)
 	text, reason := p.read(location, maxKubeconfig)
 	if reason != "" {
-		p.fail(entry, "", reason)
+		entry.fail("", reason)
 		return
 	}
 	fields, reason := parseKubeconfig(text)
 	if reason != "" {
-		p.fail(entry, "", reason)
+		entry.fail("", reason)
 	}
 	for _, field := range fields {
 		p.kubeconfigField(entry, location, field)
@@ -120,7 +120,7 @@ func (p *filePass) kubeconfigField(entry *Entry, location string, field kubeconf
 		return
 	}
 	if reason != "" {
-		p.fail(entry, field.name, reason)
+		entry.fail(field.name, reason)
 		return
 	}
 	first := p.add(entry, field.name, bundle, class)
@@ -131,12 +131,12 @@ func (p *filePass) kubeconfigField(entry *Entry, location string, field kubeconf
 	case field.keyData != "":
 		key, reason := kubeconfigData(field.keyData)
 		if reason != "" {
-			p.fail(entry, field.name, ReasonKey)
+			entry.fail(field.name, ReasonKey)
 			return
 		}
-		p.judgeKey(entry, field.name, first, key)
+		entry.judgeKey(field.name, first, field.name, key)
 	case field.data == "" && field.keyFile == field.file:
-		p.judgeKey(entry, field.name, first, bundle)
+		entry.judgeKey(field.name, first, field.name, bundle)
 	}
 }
 

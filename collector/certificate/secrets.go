@@ -73,26 +73,12 @@ func DigestSecret(o kube.Object) (*Secret, error) {
 	return newSecret(e, chain[0]), nil
 }
 
-// add reads the certificates of one key.
-func (e *Entry) add(key string, class Class, bundle []byte) []*x509.Certificate {
-	certificates, reasons := decode(bundle)
-	for _, c := range certificates {
-		e.Certificates = append(e.Certificates, describe(c, key, class))
-	}
-	for _, reason := range reasons {
-		e.Failures = append(e.Failures, Failure{key, reason})
-	}
-	return certificates
-}
-
 // judge looks for what is wrong with the certificate that servers show.
 func (e *Entry) judge(leaf *x509.Certificate, issuers []*x509.Certificate, key []byte) {
 	if len(key) == 0 {
-		e.Failures = append(e.Failures, Failure{corev1.TLSPrivateKeyKey, ReasonEmpty})
-	} else if matches, err := keyMatches(leaf, key); err != nil {
-		e.Failures = append(e.Failures, Failure{corev1.TLSPrivateKeyKey, ReasonKey})
-	} else if !matches {
-		e.Flaws = append(e.Flaws, Flaw{corev1.TLSCertKey, ProblemKeyMismatch})
+		e.fail(corev1.TLSPrivateKeyKey, ReasonEmpty)
+	} else {
+		e.judgeKey(corev1.TLSCertKey, leaf, corev1.TLSPrivateKeyKey, key)
 	}
 	if issuersExpireFirst(leaf, issuers) {
 		e.Flaws = append(e.Flaws, Flaw{corev1.TLSCertKey, ProblemIssuerExpiresFirst})
