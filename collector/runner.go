@@ -327,7 +327,7 @@ func (r *runner) maxAge(pause time.Duration) time.Duration {
 	if r.spec.MaxAge > 0 {
 		return r.spec.MaxAge
 	}
-	return maxAgeIntervals * pause
+	return MaxAgeIntervals * pause
 }
 
 // contain turns a panic into an error that carries the stack.

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// maxAgeIntervals is how many intervals a snapshot may be shown by default.
-const maxAgeIntervals = 3
+// MaxAgeIntervals is how many intervals a snapshot may be shown by default.
+const MaxAgeIntervals = 3
 
 // Spec places a Collector in a Set.
 type Spec struct {

@@ -37,10 +37,9 @@ const (
 	serviceAccountNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	// syncPatience is how long a new leader waits for its first lists.
 	syncPatience = 15 * time.Second
-	// A snapshot is shown for maxAgeIntervals, as everywhere, but never longer than
-	// maxLate after the next one was due: another replica may lead by then.
-	maxAgeIntervals = 3
-	maxLate         = 2 * time.Minute
+	// maxLate is how long after the next one was due a snapshot is shown at most, where
+	// collector.MaxAgeIntervals are longer: another replica may lead by then.
+	maxLate = 2 * time.Minute
 	// publishEvery is the least time between two writes of the targets of the DNS probes.
 	publishEvery = time.Minute
 	// targetsKey is the file that nodes see where the ConfigMap is mounted.
@@ -265,7 +264,7 @@ func (c *clusterCommand) specs(
 		if err != nil {
 			return nil, err
 		}
-		spec.MaxAge = min(maxAgeIntervals*spec.Interval, spec.Interval+maxLate)
+		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+maxLate)
 		specs = append(specs, spec)
 	}
 	return specs, nil
