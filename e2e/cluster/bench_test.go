@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ack-exporter/e2e/internal/cluster"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
+	"ack-exporter/e2e/internal/measure"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -94,10 +94,10 @@ func benchmarkStart(b *testing.B, c *clustertest.Cluster) (measured, *replica) {
 	}}
 	u := p.usage(b, c)
 	b.Run("start", func(b *testing.B) {
-		report(b, took.Seconds(), "s")
-		report(b, u.cpu.Seconds(), "cpu-s")
-		report(b, float64(u.requests), "requests")
-		budget(b, "peak memory", peakMemory(b, p.pid), "peak-MiB", 160)
+		measure.Report(b, took.Seconds(), "s")
+		measure.Report(b, u.cpu.Seconds(), "cpu-s")
+		measure.Report(b, float64(u.requests), "requests")
+		measure.Budget(b, "peak memory", peakMemory(b, p.pid), "peak-MiB", 160)
 	})
 	return p, r
 }
@@ -126,17 +126,17 @@ func startStateMetrics(b *testing.B, c *clustertest.Cluster, w *world.World) mea
 	}}
 	u := p.usage(b, c)
 	b.Run("start-kube-state-metrics", func(b *testing.B) {
-		report(b, took.Seconds(), "s")
-		report(b, u.cpu.Seconds(), "cpu-s")
-		report(b, float64(u.requests), "requests")
-		report(b, peakMemory(b, p.pid), "peak-MiB")
+		measure.Report(b, took.Seconds(), "s")
+		measure.Report(b, u.cpu.Seconds(), "cpu-s")
+		measure.Report(b, float64(u.requests), "requests")
+		measure.Report(b, peakMemory(b, p.pid), "peak-MiB")
 	})
 	return p
 }
 
 func (p measured) usage(b *testing.B, c *clustertest.Cluster) usage {
 	b.Helper()
-	return usage{processCPU(b, p.pid), len(c.Requests(b, p.user))}
+	return usage{measure.ProcessCPU(b, p.pid), len(c.Requests(b, p.user))}
 }
 
 // benchmarkSteady has the nodes report, and both processes scraped.
@@ -162,14 +162,14 @@ func benchmarkSteady(b *testing.B, c *clustertest.Cluster, ours, theirs measured
 	after := []usage{ours.usage(b, c), theirs.usage(b, c)}
 	share := func(i int) float64 { return 100 * float64(after[i].cpu-before[i].cpu) / float64(lasted) }
 	perMinute := func(i int) float64 { return float64(after[i].requests-before[i].requests) / lasted.Minutes() }
-	report(b, share(0), "%-of-a-core")
-	report(b, share(1), "ksm-%-of-a-core")
-	report(b, perMinute(0), "requests/min")
-	report(b, perMinute(1), "ksm-requests/min")
-	report(b, memory(b, theirs.pid, "VmRSS"), "ksm-MiB")
-	budget(b, "memory", memory(b, ours.pid, "VmRSS"), "MiB", 160)
-	budget(b, "memory against kube-state-metrics", memory(b, ours.pid, "VmRSS")/memory(b, theirs.pid, "VmRSS"), "MiB/ksm", 1)
-	budget(b, "slowest scrape", float64(slices.Max(took))/float64(time.Millisecond), "scrape-ms", 250)
+	measure.Report(b, share(0), "%-of-a-core")
+	measure.Report(b, share(1), "ksm-%-of-a-core")
+	measure.Report(b, perMinute(0), "requests/min")
+	measure.Report(b, perMinute(1), "ksm-requests/min")
+	measure.Report(b, memory(b, theirs.pid, "VmRSS"), "ksm-MiB")
+	measure.Budget(b, "memory", memory(b, ours.pid, "VmRSS"), "MiB", 160)
+	measure.Budget(b, "memory against kube-state-metrics", memory(b, ours.pid, "VmRSS")/memory(b, theirs.pid, "VmRSS"), "MiB/ksm", 1)
+	measure.Budget(b, "slowest scrape", float64(slices.Max(took))/float64(time.Millisecond), "scrape-ms", 250)
 }
 
 const (
@@ -197,24 +197,24 @@ func BenchmarkCertificates(b *testing.B) {
 	took := time.Since(began)
 	pid := r.PID()
 	b.Run("start", func(b *testing.B) {
-		report(b, took.Seconds(), "s")
-		report(b, processCPU(b, pid).Seconds(), "cpu-s")
-		report(b, received(b, pid), "received-MiB")
-		report(b, float64(len(c.Requests(b, exporterUser))), "requests")
-		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+		measure.Report(b, took.Seconds(), "s")
+		measure.Report(b, measure.ProcessCPU(b, pid).Seconds(), "cpu-s")
+		measure.Report(b, received(b, pid), "received-MiB")
+		measure.Report(b, float64(len(c.Requests(b, exporterUser))), "requests")
+		measure.Budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
 	})
 	b.Run("steady", func(b *testing.B) {
 		resetPeak(b, pid)
-		before := processCPU(b, pid)
+		before := measure.ProcessCPU(b, pid)
 		slowest := scrapeFor(b, r, timer(b, window))
-		report(b, 100*float64(processCPU(b, pid)-before)/float64(window), "%-of-a-core")
-		report(b, memory(b, pid, "VmRSS"), "MiB")
-		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
-		budget(b, "slowest scrape", float64(slowest)/float64(time.Millisecond), "scrape-ms", 250)
+		measure.Report(b, 100*float64(measure.ProcessCPU(b, pid)-before)/float64(window), "%-of-a-core")
+		measure.Report(b, memory(b, pid, "VmRSS"), "MiB")
+		measure.Budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+		measure.Budget(b, "slowest scrape", float64(slowest)/float64(time.Millisecond), "scrape-ms", 250)
 	})
 	b.Run("renew", func(b *testing.B) {
 		resetPeak(b, pid)
-		before := processCPU(b, pid)
+		before := measure.ProcessCPU(b, pid)
 		done := make(chan error, 1)
 		ended := make(chan struct{})
 		go func() {
@@ -226,14 +226,14 @@ func BenchmarkCertificates(b *testing.B) {
 			b.Fatal(err)
 		}
 		r.AwaitRefresh(b, patience, certificates)
-		report(b, (processCPU(b, pid) - before).Seconds(), "cpu-s")
-		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+		measure.Report(b, (measure.ProcessCPU(b, pid) - before).Seconds(), "cpu-s")
+		measure.Budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
 	})
 	// A restarted API server refuses everybody until it knows the rights.
 	requireRights(b, c, false)
 	b.Run("relist", func(b *testing.B) {
 		resetPeak(b, pid)
-		before, lists := processCPU(b, pid), secretLists(b, c)
+		before, lists := measure.ProcessCPU(b, pid), secretLists(b, c)
 		c.StopAPI(b)
 		c.StartAPI(b)
 		r.AwaitRefresh(b, patience, certificates)
@@ -241,8 +241,8 @@ func BenchmarkCertificates(b *testing.B) {
 		if n := secretLists(b, c) - lists; n < scaleSecrets/1000 {
 			b.Errorf("%d pages of Secrets were asked for: no list anew", n)
 		}
-		report(b, (processCPU(b, pid) - before).Seconds(), "cpu-s")
-		budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
+		measure.Report(b, (measure.ProcessCPU(b, pid) - before).Seconds(), "cpu-s")
+		measure.Budget(b, "peak memory", peakMemory(b, pid), "peak-MiB", 160)
 	})
 	r.stop(b)
 }
@@ -336,35 +336,4 @@ func timed(b *testing.B, scrape func(context.Context) error) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Since(began)
-}
-
-// processCPU is the CPU time of a process, read from its clock.
-func processCPU(b *testing.B, pid int) time.Duration {
-	b.Helper()
-	const perProcess = 2 // CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|perProcess), &t); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(t.Nano())
-}
-
-// report adds a figure, in place of the time that one iteration took.
-func report(b *testing.B, value float64, unit string) {
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(value, unit)
-}
-
-// budget reports a figure that has a bound. E2E_BUDGETS=1 makes it a failure to be
-// above it; a machine that is busy with something else is no judge.
-func budget(b *testing.B, what string, value float64, unit string, bound float64) {
-	b.Helper()
-	report(b, value, unit)
-	switch {
-	case value <= bound:
-	case os.Getenv("E2E_BUDGETS") == "1":
-		b.Errorf("%s: %.3g %s is above the budget of %.3g", what, value, unit, bound)
-	default:
-		b.Logf("over budget: %s: %.3g %s is above %.3g", what, value, unit, bound)
-	}
 }

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ack-exporter/e2e/internal/exporter"
+	"ack-exporter/e2e/internal/measure"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -68,13 +69,13 @@ func benchmarkExact(b *testing.B, w *world.World, made census) {
 		list := exec.CommandContext(b.Context(), "conntrack", "-L") // writes to /dev/null
 		tool = append(tool, milliseconds(runInside(b, w, list)))
 	}
-	report(b, median(bare), "bare-ms")
-	report(b, median(exact), "exact-ms")
-	report(b, median(tool), "conntrack-L-ms")
-	report(b, wall, "wall-s")
-	budget(b, "an exact pass in bare dumps", medianRatio(exact, bare), "exact/bare", 1.15)
-	budget(b, "an exact pass in runs of conntrack -L", medianRatio(exact, tool), "exact/conntrack-L", 1.0/3)
-	budget(b, "peak memory", memory, "peak-MiB", 30)
+	measure.Report(b, median(bare), "bare-ms")
+	measure.Report(b, median(exact), "exact-ms")
+	measure.Report(b, median(tool), "conntrack-L-ms")
+	measure.Report(b, wall, "wall-s")
+	measure.Budget(b, "an exact pass in bare dumps", medianRatio(exact, bare), "exact/bare", 1.15)
+	measure.Budget(b, "an exact pass in runs of conntrack -L", medianRatio(exact, tool), "exact/conntrack-L", 1.0/3)
+	measure.Budget(b, "peak memory", memory, "peak-MiB", 30)
 }
 
 // bareDump is the CPU time of a dump that throws the bytes away, in milliseconds.
@@ -107,11 +108,11 @@ func benchmarkSampled(b *testing.B, w *world.World, made census) {
 		memory = max(memory, peakMemory(b, p))
 		stop(b, p)
 	}
-	budget(b, "CPU time of a default pass", median(cpu), "ms", 400)
-	report(b, slices.Max(cpu), "max-ms")
-	budget(b, "a default pass in bare dumps of as many entries", medianRatio(cpu, bare), "sampled/bare", 1.15)
-	budget(b, "largest error of a class above 5 %", wrong, "error-%", 3)
-	budget(b, "peak memory", memory, "peak-MiB", 30)
+	measure.Budget(b, "CPU time of a default pass", median(cpu), "ms", 400)
+	measure.Report(b, slices.Max(cpu), "max-ms")
+	measure.Budget(b, "a default pass in bare dumps of as many entries", medianRatio(cpu, bare), "sampled/bare", 1.15)
+	measure.Budget(b, "largest error of a class above 5 %", wrong, "error-%", 3)
+	measure.Budget(b, "peak memory", memory, "peak-MiB", 30)
 }
 
 // largestError of the classes above 5 % of the table, in per cent of the truth.
@@ -158,21 +159,21 @@ func benchmarkScrape(b *testing.B, w *world.World) {
 
 	p := exporter.Start(b, w, exporter.Config{})
 	awaitPass(b, w, p)
-	cpuBefore := processCPU(b, p)
+	cpuBefore := measure.ProcessCPU(b, p.PID())
 	quiet := make([]time.Duration, enough)
 	for i := range quiet {
 		quiet[i] = timedScrape(b, p)
 	}
-	cost := processCPU(b, p) - cpuBefore
+	cost := measure.ProcessCPU(b, p.PID()) - cpuBefore
 	slices.Sort(quiet)
 	stop(b, p)
 
-	report(b, milliseconds(quantile(during, 0.5)), "p50-ms")
-	budget(b, "p99 of scrapes during passes", milliseconds(quantile(during, 0.99)), "p99-ms", 10)
-	report(b, milliseconds(quantile(quiet, 0.5)), "quiet-p50-ms")
-	report(b, milliseconds(quantile(quiet, 0.99)), "quiet-p99-ms")
-	report(b, milliseconds(cost)/enough, "cpu-ms/scrape")
-	report(b, float64(len(during)), "scrapes")
+	measure.Report(b, milliseconds(quantile(during, 0.5)), "p50-ms")
+	measure.Budget(b, "p99 of scrapes during passes", milliseconds(quantile(during, 0.99)), "p99-ms", 10)
+	measure.Report(b, milliseconds(quantile(quiet, 0.5)), "quiet-p50-ms")
+	measure.Report(b, milliseconds(quantile(quiet, 0.99)), "quiet-p99-ms")
+	measure.Report(b, milliseconds(cost)/enough, "cpu-ms/scrape")
+	measure.Report(b, float64(len(during)), "scrapes")
 }
 
 func timedScrape(b *testing.B, p *exporter.Process) time.Duration {
@@ -192,7 +193,7 @@ func timedScrape(b *testing.B, p *exporter.Process) time.Duration {
 func benchmarkShare(b *testing.B, w *world.World) {
 	p := exporter.Start(b, w, exporter.Config{})
 	awaitPass(b, w, p)
-	start, before := time.Now(), processCPU(b, p)
+	start, before := time.Now(), measure.ProcessCPU(b, p.PID())
 	scrapes := 0
 	scrape := time.NewTicker(15 * time.Second)
 	defer scrape.Stop()
@@ -215,12 +216,12 @@ func benchmarkShare(b *testing.B, w *world.World) {
 		}
 	}
 	took := time.Since(start)
-	share := 100 * float64(processCPU(b, p)-before) / float64(took)
+	share := 100 * float64(measure.ProcessCPU(b, p.PID())-before) / float64(took)
 	if scrapes < 3 {
 		b.Fatalf("%d scrapes only", scrapes)
 	}
-	budget(b, "share of one core", share, "%-of-a-core", 1)
-	report(b, took.Seconds(), "window-s")
+	measure.Budget(b, "share of one core", share, "%-of-a-core", 1)
+	measure.Report(b, took.Seconds(), "window-s")
 	stop(b, p)
 }
 
@@ -266,11 +267,11 @@ func benchmarkDatapath(b *testing.B, w *world.World) {
 		}
 		stop(b, p)
 	}
-	report(b, median(idle50), "idle-p50-µs")
-	report(b, median(pass50), "pass-p50-µs")
-	report(b, median(idle99), "idle-p99-µs")
-	report(b, median(pass99), "pass-p99-µs")
-	budget(b, "p99 of round trips during passes against idle", medianRatio(pass99, idle99), "pass/idle-p99", 1.5)
+	measure.Report(b, median(idle50), "idle-p50-µs")
+	measure.Report(b, median(pass50), "pass-p50-µs")
+	measure.Report(b, median(idle99), "idle-p99-µs")
+	measure.Report(b, median(pass99), "pass-p99-µs")
+	measure.Budget(b, "p99 of round trips during passes against idle", medianRatio(pass99, idle99), "pass/idle-p99", 1.5)
 }
 
 // startEcho starts the server of the round trips and waits until it listens.
@@ -321,8 +322,8 @@ func BenchmarkStart(b *testing.B) {
 		times = append(times, milliseconds(time.Since(start)))
 		stop(b, p)
 	}
-	budget(b, "first scrape after the start", slices.Max(times), "max-ms", 1000)
-	report(b, median(times), "ms")
+	measure.Budget(b, "first scrape after the start", slices.Max(times), "max-ms", 1000)
+	measure.Report(b, median(times), "ms")
 }
 
 // passRunning tells whether somebody in the world has a socket of the kind by
@@ -397,18 +398,6 @@ func passCPU(b *testing.B, m exporter.Metrics) float64 {
 	return 1000 * m.Value(b, "ack_conntrack_table_cpu_seconds_total")
 }
 
-// processCPU is the CPU time of the whole exporter, read from its clock, which
-// is finer than /proc/PID/stat.
-func processCPU(b *testing.B, p *exporter.Process) time.Duration {
-	b.Helper()
-	const perProcess = 2 // CPUCLOCK_SCHED of a process, as clock_getcpuclockid(3) makes it
-	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.PID()<<3|perProcess), &t); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(t.Nano())
-}
-
 // peakMemory is the largest resident size of the exporter so far, in MiB.
 func peakMemory(b *testing.B, p *exporter.Process) float64 {
 	b.Helper()
@@ -440,24 +429,4 @@ func medianRatio(over, under []float64) float64 {
 		ratios[i] = over[i] / under[i]
 	}
 	return median(ratios)
-}
-
-// report adds a figure, in place of the time that one iteration took.
-func report(b *testing.B, value float64, unit string) {
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(value, unit)
-}
-
-// budget reports a figure that has a bound. E2E_BUDGETS=1 makes it a failure to
-// be above it; a machine that is busy with something else is no judge.
-func budget(b *testing.B, what string, value float64, unit string, bound float64) {
-	b.Helper()
-	report(b, value, unit)
-	switch {
-	case value <= bound:
-	case os.Getenv("E2E_BUDGETS") == "1":
-		b.Errorf("%s: %.3g %s is above the budget of %.3g", what, value, unit, bound)
-	default:
-		b.Logf("over budget: %s: %.3g %s is above %.3g", what, value, unit, bound)
-	}
 }
