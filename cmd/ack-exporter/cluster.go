@@ -65,6 +65,8 @@ type clusterCommand struct {
 
 	bundles   bundlesFlags
 	endpoints endpointsFlags
+
+	cloud cloudFlags
 }
 
 // bundlesFlags are the flags of the collector certificate_bundles.
@@ -143,6 +145,7 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
+	c.cloud.add(cmd)
 	return c
 }
 
@@ -227,7 +230,7 @@ func (s *clusterStores) dnsTargets() (string, error) {
 
 // specs makes the collectors that are switched on. Each acts on the leader only.
 func (c *clusterCommand) specs(
-	log *slog.Logger, election *kube.Election, config *rest.Config, stores *clusterStores, clients *kube.Clients,
+	log *slog.Logger, election *kube.Election, config *rest.Config, stores *clusterStores, clients *kube.Clients, cloud cloud,
 ) ([]collector.Spec, error) {
 	prober, err := coredns.NewProber(coredns.ProberConfig{
 		Timeout: c.corednsTimeout, Concurrency: askedAtOnce, Name: c.corednsName, Log: log,
@@ -243,7 +246,10 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
-	specs := []collector.Spec{{Name: "leader", Collector: leader{election}, Timeout: time.Second}}
+	specs := []collector.Spec{
+		{Name: "leader", Collector: leader{election}, Timeout: time.Second},
+		{Name: "cloud", Collector: cloud.usage, Timeout: time.Second},
+	}
 	for _, choice := range []struct {
 		flags     *collectorFlags
 		collector collector.Collector
@@ -277,7 +283,11 @@ func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error
 	if err != nil {
 		return nil, err
 	}
-	return c.specs(log, kube.NewSole(log), config, c.newStores(clients), clients)
+	cloud, err := c.cloud.open()
+	if err != nil {
+		return nil, err
+	}
+	return c.specs(log, kube.NewSole(log), config, c.newStores(clients), clients, cloud)
 }
 
 // run serves until ctx ends.
@@ -302,8 +312,13 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		}
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
+	cloud, err := c.cloud.open()
+	if err != nil {
+		return err
+	}
+	defer cloud.close()
 	stores := c.newStores(clients)
-	specs, err := c.specs(log, election, config, stores, clients)
+	specs, err := c.specs(log, election, config, stores, clients, cloud)
 	if err != nil {
 		return err
 	}
