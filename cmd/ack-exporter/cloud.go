@@ -1,9 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -46,31 +46,27 @@ func (f *cloudFlags) add(cmd *kingpin.CmdClause) {
 
 // cloud is the API, and what is counted of it. api is nil where it is not to be asked.
 type cloud struct {
-	api   aliyun.API
-	usage *aliyun.Usage
-	close func()
+	api    aliyun.API
+	region string
+	usage  *aliyun.Usage
+	close  func()
 }
 
-// open makes the client. Nothing is asked yet.
-func (f *cloudFlags) open() (cloud, error) {
+// open makes the client, with what getenv knows of the environment. Nothing is asked yet.
+func (f *cloudFlags) open(getenv func(string) string) (cloud, error) {
 	c := cloud{usage: aliyun.NewUsage(), close: func() {}}
 	if f.credentials == noCredentials {
 		return c, nil
 	}
-	if f.region == "" {
-		f.region = os.Getenv("ALIBABA_CLOUD_REGION_ID")
-	}
-	if f.region == "" {
-		f.region = os.Getenv("ALIBABA_CLOUD_STS_REGION")
-	}
-	if f.region == "" {
+	region := cmp.Or(f.region, getenv("ALIBABA_CLOUD_REGION_ID"), getenv("ALIBABA_CLOUD_STS_REGION"))
+	if region == "" {
 		return c, errors.New("--cloud.region: needed for --cloud.credentials")
 	}
 	if f.rate <= 0 || f.budget <= 0 || f.timeout <= 0 {
 		return c, errors.New("--cloud.rate, --cloud.budget, --cloud.timeout: not positive")
 	}
 	credentials, err := aliyun.NewCredentials(aliyun.CredentialsConfig{
-		Mode: aliyun.Mode(f.credentials), Getenv: os.Getenv, Region: f.region, Network: aliyun.Network(f.network),
+		Mode: aliyun.Mode(f.credentials), Getenv: getenv, Region: region, Network: aliyun.Network(f.network),
 		MetadataURL: f.metadataEndpoint, Insecure: f.insecure,
 	}, c.usage)
 	if err != nil {
@@ -81,13 +77,13 @@ func (f *cloudFlags) open() (cloud, error) {
 		endpoints[aliyun.Product(strings.ToLower(product))] = host
 	}
 	client, err := aliyun.NewClient(aliyun.Config{
-		Region: f.region, Network: aliyun.Network(f.network), Endpoints: endpoints,
+		Region: region, Network: aliyun.Network(f.network), Endpoints: endpoints,
 		Rate: f.rate, Budget: f.budget, Timeout: f.timeout, Insecure: f.insecure,
 		UserAgent: programName + "/" + version.Version,
 	}, credentials, c.usage)
 	if err != nil {
 		return c, fmt.Errorf("--cloud: %w", err)
 	}
-	c.api, c.close = client, client.Close
+	c.api, c.region, c.close = client, region, client.Close
 	return c, nil
 }

@@ -283,7 +283,7 @@ func (c *clusterCommand) offlineSpecs(log *slog.Logger) ([]collector.Spec, error
 	if err != nil {
 		return nil, err
 	}
-	cloud, err := c.cloud.open()
+	cloud, err := c.cloud.open(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +312,7 @@ func (c *clusterCommand) run(ctx context.Context, log *slog.Logger, web *webFlag
 		}
 		election = kube.NewElection(clients.Coordination, log, namespace, c.leaseName, identity)
 	}
-	cloud, err := c.cloud.open()
+	cloud, err := c.cloud.open(os.Getenv)
 	if err != nil {
 		return err
 	}
