@@ -150,7 +150,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'UDP connections whose destination is gone. ' + worst + ' Packets on them, DNS above all, are lost until they expire; a client that keeps sending from the same port keeps one alive for ever. 0 is healthy.',
       'short',
       [d.range(q.top(q.gauge('ack_ipvs_stale_udp_connections')), d.nodeLegend)]
-    ) + d.above('ACKIPVSStaleUDPConnections', whole=true) + nodeLink + { alerts:: ['ACKIPVSStaleUDPConnections'] },
+    ) + d.above('ACKIPVSStaleUDPConnections', whole=true) + d.noValue('no IPVS') + nodeLink + { alerts:: ['ACKIPVSStaleUDPConnections'] },
     d.table(
       'Timeouts of IPVS',
       'How long the kernel keeps an idle connection, by protocol, with what ACK recommends. For as long as the UDP one, packets to a backend that is gone are lost; %d s are right where no Service of the user has UDP ports.' % recommendedUDP,
