@@ -105,7 +105,7 @@ func (f fingerprints) about(b *balancer) uint64 {
 		sum += maphash.Comparable(f.seed, key)
 	}
 	for _, l := range b.listeners {
-		sum += maphash.Comparable(f.seed, [2]any{l.Port, l.ServerGroupID})
+		sum += maphash.Comparable(f.seed, member{l.ServerGroupID, int32(l.Port)})
 	}
 	return sum
 }
