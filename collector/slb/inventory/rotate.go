@@ -95,7 +95,7 @@ func (r *rotation) planGroup(g *group) {
 	switch wanted := g.of.wantedOf(g); {
 	case g.read.IsZero():
 		r.fresh.push(t)
-	case wanted.known && (wanted != g.wantedRead || wanted.content != g.content):
+	case wanted.known && (wanted != g.wantedRead || !wanted.is(g.content)):
 		r.changed.push(t)
 	default:
 		r.old.push(t)
