@@ -29,6 +29,7 @@ import (
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
+	"ack-exporter/internal/eniconfig"
 	"ack-exporter/internal/kube"
 )
 
@@ -198,7 +199,7 @@ func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 		Controller: watch(s, apps, "deployments", &appsv1.Deployment{}, local(nodelocaldns.ControllerFields), nodelocaldns.TrimDeployment),
 		Webhook: watch(s, clients.Admission, "mutatingwebhookconfigurations",
 			&admissionv1.MutatingWebhookConfiguration{}, kube.Query{Fields: nodelocaldns.WebhookFields}, nodelocaldns.TrimWebhook),
-		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
+		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(eniconfig.Fields), eniconfig.Trim),
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
 	}
