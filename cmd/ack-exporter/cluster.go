@@ -30,6 +30,10 @@ import (
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
 	"ack-exporter/collector/slb"
+	"ack-exporter/collector/slbevents"
+	"ack-exporter/collector/vpc"
+	"ack-exporter/internal/aliyun"
+	"ack-exporter/internal/eniconfig"
 	"ack-exporter/internal/kube"
 )
 
@@ -67,8 +71,35 @@ type clusterCommand struct {
 	bundles   bundlesFlags
 	endpoints endpointsFlags
 
-	cloud cloudFlags
-	slb   slbFlags
+	cloud     cloudFlags
+	slb       slbFlags
+	network   networkFlags
+	slbEvents *collectorFlags
+}
+
+// networkFlags are the flags of the collectors of what the cloud's network has for the
+// cluster.
+type networkFlags struct {
+	vpc, certificates *collectorFlags
+	routeEntries      int
+}
+
+func (f *networkFlags) add(cmd *kingpin.CmdClause) {
+	f.vpc = addBackgroundCollector(cmd, "vpc", "custom entries of route tables and free addresses of vSwitches, from the API of the cloud", "10m")
+	cmd.Flag("collector.vpc.route-entries-quota", "Custom entries that a route table can have, where Quota Center does not tell; 0: the documented default.").
+		Default("0").IntVar(&f.routeEntries)
+	f.certificates = addBackgroundCollector(cmd, "certificate_load_balancers", "certificates of HTTPS listeners of CLB instances, from the API of the cloud", "10m")
+}
+
+// newVPC makes the collector vpc.
+func (f *networkFlags) newVPC(api aliyun.API, region string, stores *clusterStores) (*vpc.Collector, error) {
+	c, err := vpc.New(vpc.Config{
+		API: api, Region: region, RouteEntries: f.routeEntries, Nodes: stores.nodes, ENIConfig: stores.nodeLocalCache.ENIConfig,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.vpc.route-entries-quota: %w", err)
+	}
+	return c, nil
 }
 
 // bundlesFlags are the flags of the collector certificate_bundles.
@@ -185,6 +216,8 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.endpoints.add(cmd)
 	c.cloud.add(cmd)
 	c.slb.add(cmd)
+	c.network.add(cmd)
+	c.slbEvents = addBackgroundCollector(cmd, "slb_events", "events in which the cloud controller manager tells of load balancers", "30s")
 	return c
 }
 
@@ -200,6 +233,7 @@ type clusterStores struct {
 	nodeLocalCache nodelocaldns.Sources
 	secrets        *kube.Feed[*certificate.Secret]
 	ingresses      *kube.Store[*networkingv1.Ingress]
+	slbEvents      *kube.Feed[*slbevents.Event]
 }
 
 // watch makes a store and lists it among those to run.
@@ -237,7 +271,7 @@ func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 		Controller: watch(s, apps, "deployments", &appsv1.Deployment{}, local(nodelocaldns.ControllerFields), nodelocaldns.TrimDeployment),
 		Webhook: watch(s, clients.Admission, "mutatingwebhookconfigurations",
 			&admissionv1.MutatingWebhookConfiguration{}, kube.Query{Fields: nodelocaldns.WebhookFields}, nodelocaldns.TrimWebhook),
-		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
+		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(eniconfig.Fields), eniconfig.Trim),
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
 	}
@@ -246,6 +280,10 @@ func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 	// Who does not want Secrets to be read does not want them to be asked for either.
 	if c.certificateSecrets.enabled {
 		s.all = append(s.all, s.secrets, s.ingresses)
+	}
+	s.slbEvents = kube.NewFeed(clients.EventLine, "events", slbevents.Query(), slbevents.Digest)
+	if c.slbEvents.enabled {
+		s.all = append(s.all, s.slbEvents)
 	}
 	return s
 }
@@ -289,6 +327,10 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
+	network, err := c.network.newVPC(cloud.api, c.cloud.region, stores)
+	if err != nil {
+		return nil, err
+	}
 	specs := []collector.Spec{
 		{Name: "leader", Collector: leader{election}, Timeout: time.Second},
 		{Name: "cloud", Collector: cloud.usage, Timeout: time.Second},
@@ -306,6 +348,11 @@ func (c *clusterCommand) specs(
 		// Its certificate can be why the API server says nothing of the leader.
 		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
 		{c.slb.collectorFlags, election.Gate(balancers)},
+		{c.network.vpc, election.Gate(network)},
+		{c.network.certificates, election.Gate(certificate.NewLoadBalancers(certificate.LoadBalancersConfig{
+			API: cloud.api, ClusterID: c.cloud.clusterID, Nodes: stores.nodes, Services: stores.services,
+		}))},
+		{c.slbEvents, election.Gate(slbevents.New(stores.slbEvents, stores.services))},
 	} {
 		if !choice.flags.enabled {
 			continue
