@@ -27,6 +27,7 @@ import (
 	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/coredns"
 	"ack-exporter/collector/dnsprobe"
+	"ack-exporter/collector/instance"
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
 	"ack-exporter/collector/slb"
@@ -70,6 +71,8 @@ type clusterCommand struct {
 
 	bundles   bundlesFlags
 	endpoints endpointsFlags
+
+	instances, instanceConditions *collectorFlags
 
 	cloud     cloudFlags
 	slb       slbFlags
@@ -214,6 +217,8 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
+	c.instances = addBackgroundCollector(cmd, "instances", "instances of the nodes, as the API of the cloud has them; needs --cloud.credentials", "5m").slow()
+	c.instanceConditions = addBackgroundCollector(cmd, "instance_conditions", "nodes whose instance is about to be released, as the node problem detector has it", "15s")
 	c.cloud.add(cmd)
 	c.slb.add(cmd)
 	c.network.add(cmd)
@@ -353,6 +358,8 @@ func (c *clusterCommand) specs(
 			API: cloud.api, ClusterID: c.cloud.clusterID, Nodes: stores.nodes, Services: stores.services,
 		}))},
 		{c.slbEvents, election.Gate(slbevents.New(stores.slbEvents, stores.services))},
+		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: c.cloud.region}))},
+		{c.instanceConditions, election.Gate(instance.NewConditions(stores.nodes))},
 	} {
 		if !choice.flags.enabled {
 			continue
@@ -368,6 +375,11 @@ func (c *clusterCommand) specs(
 			late += spec.Timeout
 		}
 		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+late)
+		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+maxLate)
+		if choice.flags.isSlow {
+			// The next one is due after an interval, and done up to another one later.
+			spec.MaxAge += spec.Interval
+		}
 		specs = append(specs, spec)
 	}
 	return specs, nil
