@@ -174,7 +174,7 @@ type slbFlags struct {
 func (f *slbFlags) add(cmd *kingpin.CmdClause) {
 	const name = "slb"
 	f.quotas = make(map[string]string)
-	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m")
+	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m").slow()
 	cmd.Flag("collector."+name+".calls", "Calls about load balancers that one refresh may make; what does not fit waits for the next.").
 		Default("400").IntVar(&f.calls)
 	cmd.Flag("collector."+name+".quota", "Limit of a quota where Quota Center does not tell, as slb_quota_backendservers_num=400; may be repeated.").
@@ -189,7 +189,7 @@ func (f *slbFlags) collector(cloud cloud, flags *cloudFlags, stores *clusterStor
 		return nil, fmt.Errorf("--collector.%s.quota: %w", f.name, err)
 	}
 	c, err := slb.New(slb.Config{
-		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
+		API: cloud.api, Region: cloud.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
 		Calls: f.calls, Interval: f.interval, Quotas: quotas,
 		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery),
 	})
@@ -332,7 +332,7 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
-	network, err := c.network.newVPC(cloud.api, c.cloud.region, stores)
+	network, err := c.network.newVPC(cloud.api, cloud.region, stores)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +358,7 @@ func (c *clusterCommand) specs(
 			API: cloud.api, ClusterID: c.cloud.clusterID, Nodes: stores.nodes, Services: stores.services,
 		}))},
 		{c.slbEvents, election.Gate(slbevents.New(stores.slbEvents, stores.services))},
-		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: c.cloud.region}))},
+		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: cloud.region}))},
 		{c.instanceConditions, election.Gate(instance.NewConditions(stores.nodes))},
 	} {
 		if !choice.flags.enabled {
@@ -368,13 +368,6 @@ func (c *clusterCommand) specs(
 		if err != nil {
 			return nil, err
 		}
-		late := maxLate
-		if choice.flags == c.slb.collectorFlags {
-			// It makes its requests one after the other, and may take that long.
-			spec.Timeout = spec.Interval
-			late += spec.Timeout
-		}
-		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+late)
 		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+maxLate)
 		if choice.flags.isSlow {
 			// The next one is due after an interval, and done up to another one later.
