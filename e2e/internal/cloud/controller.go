@@ -190,7 +190,9 @@ func (o Controller) sweep(service *corev1.Service, balancer string, listeners bo
 }
 
 // ownsListeners is false for a load balancer that was given without its listeners.
-func (s settings) ownsListeners() bool { return s["id"] == "" || s["force-override-listeners"] == "true" }
+func (s settings) ownsListeners() bool {
+	return s["id"] == "" || s["force-override-listeners"] == "true"
+}
 
 // loadBalancer is the load balancer of the Service as it ought to be.
 func (o Controller) loadBalancer(service *corev1.Service, s settings) (LoadBalancer, error) {
@@ -313,7 +315,9 @@ func podsByNode(all []*discoveryv1.EndpointSlice) map[string]int {
 func podBackends(port corev1.ServicePort, all []*discoveryv1.EndpointSlice) []Backend {
 	backends := []Backend{}
 	for _, slice := range all {
-		i := slices.IndexFunc(slice.Ports, func(p discoveryv1.EndpointPort) bool { return p.Name == nil && port.Name == "" || p.Name != nil && *p.Name == port.Name })
+		i := slices.IndexFunc(slice.Ports, func(p discoveryv1.EndpointPort) bool {
+			return p.Name == nil && port.Name == "" || p.Name != nil && *p.Name == port.Name
+		})
 		if i < 0 || slice.Ports[i].Port == nil {
 			continue
 		}

@@ -64,7 +64,9 @@ func parsePolicy(document []byte) (p policy, err error) {
 	return p, nil
 }
 
-func (p policy) allows(action string) bool { return matches(p.allow, action) && !matches(p.deny, action) }
+func (p policy) allows(action string) bool {
+	return matches(p.allow, action) && !matches(p.deny, action)
+}
 
 // matches tells whether a pattern is about the action. RAM ignores the case.
 func matches(patterns []string, action string) bool {
