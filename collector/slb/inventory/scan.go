@@ -50,11 +50,11 @@ type Stop string
 
 // Why it ended. NotStopped: all groups were read, or the allowance was used up as planned.
 const (
-	NotStopped  Stop = ""
-	ByBudget    Stop = "budget"    // the exporter made as many requests as it may in a minute
-	ByThrottle  Stop = "throttled" // the API asked for fewer requests
-	ByTime      Stop = "time"      // the refresh has taken as long as it may
-	ByError     Stop = "error"     // anything else, which the error tells
+	NotStopped Stop = ""
+	ByBudget   Stop = "budget"    // the exporter made as many requests as it may in a minute
+	ByThrottle Stop = "throttled" // the API asked for fewer requests
+	ByTime     Stop = "time"      // the refresh has taken as long as it may
+	ByError    Stop = "error"     // anything else, which the error tells
 )
 
 // Stops lists why it can end.
