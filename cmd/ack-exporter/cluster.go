@@ -29,6 +29,7 @@ import (
 	"ack-exporter/collector/dnsprobe"
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
+	"ack-exporter/collector/slb"
 	"ack-exporter/internal/kube"
 )
 
@@ -67,6 +68,7 @@ type clusterCommand struct {
 	endpoints endpointsFlags
 
 	cloud cloudFlags
+	slb   slbFlags
 }
 
 // bundlesFlags are the flags of the collector certificate_bundles.
@@ -127,6 +129,42 @@ func (f *endpointsFlags) collector(config *rest.Config, stores *clusterStores) (
 	return c, nil
 }
 
+// slbFlags are the flags of the collector slb.
+type slbFlags struct {
+	*collectorFlags
+	calls     int
+	quotas    map[string]string
+	apiServer []string
+}
+
+func (f *slbFlags) add(cmd *kingpin.CmdClause) {
+	const name = "slb"
+	f.quotas = make(map[string]string)
+	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m")
+	cmd.Flag("collector."+name+".calls", "Calls about load balancers that one refresh may make; what does not fit waits for the next.").
+		Default("400").IntVar(&f.calls)
+	cmd.Flag("collector."+name+".quota", "Limit of a quota where Quota Center does not tell, as slb_quota_backendservers_num=400; may be repeated.").
+		StringMapVar(&f.quotas)
+	cmd.Flag("collector."+name+".api-server", "Id of the load balancer of the API server, where it has no tag of the cluster; may be repeated.").
+		StringsVar(&f.apiServer)
+}
+
+func (f *slbFlags) collector(cloud cloud, flags *cloudFlags, stores *clusterStores, clients *kube.Clients) (collector.Collector, error) {
+	quotas, err := slb.ParseLimits(f.quotas)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s.quota: %w", f.name, err)
+	}
+	c, err := slb.New(slb.Config{
+		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
+		Calls: f.calls, Interval: f.interval, Quotas: quotas,
+		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
+}
+
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
 	c := &clusterCommand{}
@@ -146,6 +184,7 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
 	c.cloud.add(cmd)
+	c.slb.add(cmd)
 	return c
 }
 
@@ -246,6 +285,10 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
+	balancers, err := c.slb.collector(cloud, &c.cloud, stores, clients)
+	if err != nil {
+		return nil, err
+	}
 	specs := []collector.Spec{
 		{Name: "leader", Collector: leader{election}, Timeout: time.Second},
 		{Name: "cloud", Collector: cloud.usage, Timeout: time.Second},
@@ -262,6 +305,7 @@ func (c *clusterCommand) specs(
 		{c.bundles.collectorFlags, election.Gate(bundles)},
 		// Its certificate can be why the API server says nothing of the leader.
 		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
+		{c.slb.collectorFlags, election.Gate(balancers)},
 	} {
 		if !choice.flags.enabled {
 			continue
@@ -270,7 +314,13 @@ func (c *clusterCommand) specs(
 		if err != nil {
 			return nil, err
 		}
-		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+maxLate)
+		late := maxLate
+		if choice.flags == c.slb.collectorFlags {
+			// It makes its requests one after the other, and may take that long.
+			spec.Timeout = spec.Interval
+			late += spec.Timeout
+		}
+		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+late)
 		specs = append(specs, spec)
 	}
 	return specs, nil

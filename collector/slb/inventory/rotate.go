@@ -21,7 +21,7 @@ type task struct {
 	at time.Time
 }
 
-// queue is what to read of one kind. push adds what became known by reading.
+// queue is what to read of one kind, the first at the end.
 type queue struct{ tasks []task }
 
 // rotation is the reading of groups in one refresh.
@@ -31,7 +31,9 @@ type rotation struct {
 	limit int // of calls, with those of the listings
 
 	fresh, changed, old queue
-	failures            []error
+	// now is the one that is read from. Groups that a list has new are read next.
+	now      *queue
+	failures []error
 }
 
 // rotate reads groups within the allowance and the time of ctx.
@@ -93,7 +95,7 @@ func (r *rotation) planGroup(g *group) {
 	switch wanted := g.of.wantedOf(g); {
 	case g.read.IsZero():
 		r.fresh.push(t)
-	case wanted.known && (wanted != g.wantedRead || wanted.content != g.content):
+	case wanted.known && (wanted != g.wantedRead || !wanted.is(g.content)):
 		r.changed.push(t)
 	default:
 		r.old.push(t)
@@ -102,8 +104,8 @@ func (r *rotation) planGroup(g *group) {
 
 func (q *queue) push(t task) { q.tasks = append(q.tasks, t) }
 
-// sort puts what is to be read first at the end: groups that were never read, so that
-// load balancers become complete one after the other, then what is oldest.
+// sort puts groups that were never read first, so that load balancers become complete one
+// after the other, then what is oldest.
 func (q *queue) sort() {
 	slices.SortFunc(q.tasks, func(a, b task) int {
 		if a.at.IsZero() && b.at.IsZero() && (a.group == nil) != (b.group == nil) {
@@ -153,6 +155,7 @@ func (r *rotation) run(ctx context.Context) error {
 
 // drain reads until so many calls were made.
 func (r *rotation) drain(ctx context.Context, q *queue, limit int) error {
+	r.now = q
 	for len(q.tasks) > 0 && r.api.calls < limit {
 		last := len(q.tasks) - 1
 		t := q.tasks[last]
@@ -231,7 +234,7 @@ func (r *rotation) list(ctx context.Context, b *balancer) error {
 		g.gone = !seen[g.ID]
 	}
 	for _, g := range added {
-		r.fresh.push(task{balancer: b, group: g})
+		r.now.push(task{balancer: b, group: g})
 	}
 	b.groups, b.listed, b.aboutListed = groups, r.config.Now(), b.about
 	return nil

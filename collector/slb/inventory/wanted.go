@@ -16,8 +16,16 @@ const (
 type wantedGroup struct {
 	// known: content is what there should be.
 	known bool
-	// content is a fingerprint of its backends in any order.
-	content uint64
+	// content is a fingerprint of its backends in any order, optional of those that it may
+	// have besides.
+	content, optional uint64
+	// other is the id or name under which it may be found instead.
+	other string
+}
+
+// is tells whether a group has what is wanted of it.
+func (w wantedGroup) is(content uint64) bool {
+	return content == w.content || content == w.content+w.optional
 }
 
 // fingerprints are short stand-ins for sets, to see whether these have changed.
@@ -71,12 +79,21 @@ func (f fingerprints) wanted(services []ccm.Service) map[string]map[string]wante
 			if key == "" {
 				continue
 			}
-			now := wantedGroup{known: l.Group.Known, content: f.contentWanted(l.Group.Backends)}
+			now := wantedGroup{
+				known: l.Group.Known, content: f.contentWanted(l.Group.Backends), optional: f.contentWanted(l.Group.Optional),
+				other: l.Group.OtherName,
+			}
 			if before, shared := groups[key]; shared {
 				now.known = now.known && before.known
 				now.content += before.content
+				now.optional += before.optional
 			}
 			groups[key] = now
+			if now.other != "" {
+				other := now.other
+				now.other = key
+				groups[other] = now
+			}
 		}
 	}
 	return all
@@ -105,7 +122,7 @@ func (f fingerprints) about(b *balancer) uint64 {
 		sum += maphash.Comparable(f.seed, key)
 	}
 	for _, l := range b.listeners {
-		sum += maphash.Comparable(f.seed, [2]any{l.Port, l.ServerGroupID})
+		sum += maphash.Comparable(f.seed, member{l.ServerGroupID, int32(l.Port)})
 	}
 	return sum
 }
@@ -116,8 +133,9 @@ func (f fingerprints) missing(b *balancer) bool {
 	for _, g := range b.groups {
 		known[g.ID], known[g.Name] = true, true
 	}
-	for key := range b.wanted {
-		if !known[key] {
+	known[""] = false
+	for key, w := range b.wanted {
+		if !known[key] && !known[w.other] {
 			return true
 		}
 	}
