@@ -16,9 +16,8 @@ import (
 // apiServerPort is the port of the API server.
 const apiServerPort = 6443
 
-// APIServer is the load balancer of the API server.
+// APIServer is a load balancer of the API server.
 type APIServer struct {
-	// ID is empty where it is not known.
 	ID string
 	// Ports are those that its listeners may have; the first has to be there. None: 6443.
 	Ports []int32
@@ -47,7 +46,7 @@ func (a APIServer) listener(l *inventory.LoadBalancer) (aliyun.Listener, bool) {
 // entries are of use.
 func (a APIServer) ACLs(i *inventory.Inventory) []string {
 	l := i.Cluster[a.ID]
-	if a.ID == "" || l == nil {
+	if l == nil {
 		return nil
 	}
 	listener, _ := a.listener(l)
@@ -81,11 +80,7 @@ func FindAPIServer(clusterID string, services []ccm.Service, i *inventory.Invent
 	return id
 }
 
-func (f *finder) apiServer() {
-	a := f.APIServer
-	if a.ID == "" {
-		return
-	}
+func (f *finder) apiServer(a APIServer) {
 	lb, ok := f.Inventory.Region[a.ID]
 	if !ok {
 		f.add(APIServerGone, a.ID, nil, "load balancer")
@@ -101,7 +96,7 @@ func (f *finder) apiServer() {
 	if l == nil {
 		return
 	}
-	f.apiServerListeners(l)
+	f.apiServerListeners(a, l)
 	if a.Baseline != nil {
 		for _, name := range a.Baseline.changes(FingerprintOf(l)) {
 			f.add(APIServerChanged, a.ID, nil, "%s", name)
@@ -109,16 +104,16 @@ func (f *finder) apiServer() {
 	}
 }
 
-func (f *finder) apiServerListeners(l *inventory.LoadBalancer) {
+func (f *finder) apiServerListeners(a APIServer, l *inventory.LoadBalancer) {
 	for _, have := range l.Listeners {
-		if !slices.Contains(f.APIServer.ports(), int32(have.Port)) {
+		if !slices.Contains(a.ports(), int32(have.Port)) {
 			f.add(APIServerExtraListener, l.ID, nil, "%s %d: %s", have.Protocol, have.Port, have.Description)
 		}
 	}
-	listener, ok := f.APIServer.listener(l)
+	listener, ok := a.listener(l)
 	switch {
 	case !ok:
-		f.add(APIServerListener, l.ID, nil, "no listener %d", f.APIServer.ports()[0])
+		f.add(APIServerListener, l.ID, nil, "no listener %d", a.ports()[0])
 		return
 	case listener.Status == stopped:
 		f.add(APIServerListener, l.ID, nil, "listener %d is stopped", listener.Port)
@@ -127,7 +122,7 @@ func (f *finder) apiServerListeners(l *inventory.LoadBalancer) {
 	if ok && !group.Read.IsZero() && group.Backends.Len() == 0 {
 		f.add(APIServerBackends, l.ID, nil, "group %s", group.ID)
 	}
-	blocked, _ := blocks(listener, f.APIServer.Entries, append([]netip.Prefix{ackNetwork()}, f.APIServer.Networks...))
+	blocked, _ := blocks(listener, a.Entries, append([]netip.Prefix{ackNetwork()}, a.Networks...))
 	for _, network := range blocked {
 		f.add(APIServerACL, l.ID, nil, "%s", network)
 	}
@@ -182,52 +177,66 @@ func (f Fingerprint) changes(now Fingerprint) []string {
 // Acceptance is how long a change has to last until it counts as what should be.
 const Acceptance = 24 * time.Hour
 
-// Memory knows the load balancer of the API server from one look to the next.
-type Memory struct {
-	// named is the id that the user gave.
-	named   string
+// memory knows the load balancers of the API server from one look to the next.
+type memory struct {
+	// named are the ids that the user gave; none: they are found by their tags.
+	named   []string
 	cluster string
 	id      string
-	// baseline is what it was; latest what it has been since.
+	known   map[string]*history
+}
+
+// history is what one of them was, and what it has been since.
+type history struct {
 	baseline, latest Fingerprint
 	since            time.Time
 }
 
-// NewMemory makes a Memory that has seen nothing. id is that of the load balancer, empty
-// to find it by its tags.
-func NewMemory(id string) *Memory { return &Memory{named: id} }
-
-// APIServer looks at the load balancer of the API server, and tells its id and what it was
-// before. One that was found once and is not any more is still told.
-func (m *Memory) APIServer(now time.Time, clusterID string, services []ccm.Service, i *inventory.Inventory) APIServer {
-	id := m.named
-	if id == "" {
-		id = FindAPIServer(clusterID, services, i)
-		if known := clusterID == "" || clusterID == m.cluster; id == "" && known {
-			id = m.id
+// apiServers looks at the load balancers of the API server, and tells what they were. One
+// that was found once and is not any more is still told.
+func (m *memory) apiServers(now time.Time, in Input) []APIServer {
+	ids := m.named
+	if len(ids) == 0 {
+		ids = m.find(in)
+	}
+	known := make(map[string]*history, len(ids))
+	all := make([]APIServer, 0, len(ids))
+	for _, id := range ids {
+		h := m.known[id]
+		if h == nil {
+			h = &history{}
 		}
+		if l := in.Inventory.Cluster[id]; l != nil {
+			h.look(now, FingerprintOf(l))
+		}
+		known[id] = h
+		all = append(all, APIServer{ID: id, Baseline: h.baseline})
 	}
-	if id != m.id {
-		*m = Memory{named: m.named, id: id, cluster: m.cluster}
+	m.known = known
+	return all
+}
+
+// find is the one that has the tags, or was the last that had them.
+func (m *memory) find(in Input) []string {
+	id := FindAPIServer(in.ClusterID, in.Services, in.Inventory)
+	if id != "" || in.ClusterID != "" && in.ClusterID != m.cluster {
+		m.id, m.cluster = id, in.ClusterID
 	}
-	if clusterID != "" {
-		m.cluster = clusterID
+	if m.id == "" {
+		return nil
 	}
-	if l := i.Cluster[id]; l != nil {
-		m.look(now, FingerprintOf(l))
-	}
-	return APIServer{ID: id, Baseline: maps.Clone(m.baseline)}
+	return []string{m.id}
 }
 
 // look takes over what has been the same for long enough.
-func (m *Memory) look(now time.Time, f Fingerprint) {
+func (h *history) look(now time.Time, f Fingerprint) {
 	switch {
 	case f == nil:
-	case m.baseline == nil:
-		m.baseline, m.latest, m.since = f, f, now
-	case !maps.Equal(f, m.latest):
-		m.latest, m.since = f, now
-	case now.Sub(m.since) >= Acceptance:
-		m.baseline = f
+	case h.baseline == nil:
+		h.baseline, h.latest, h.since = f, f, now
+	case !maps.Equal(f, h.latest):
+		h.latest, h.since = f, now
+	case now.Sub(h.since) >= Acceptance:
+		h.baseline = f
 	}
 }

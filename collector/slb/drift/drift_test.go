@@ -118,10 +118,10 @@ func newWorld(t *testing.T) *world {
 		Inventory: &inventory.Inventory{Region: map[string]aliyun.LoadBalancer{}, Cluster: map[string]*inventory.LoadBalancer{
 			"lb-api": w.api, "lb-web": w.web, "lb-shop": w.shop,
 		}},
-		APIServer: APIServer{
+		APIServers: []APIServer{{
 			ID: "lb-api", Baseline: FingerprintOf(w.api), Entries: map[string][]string{"acl-a": {"100.104.0.0/16", "10.0.0.0/24"}},
 			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24")},
-		},
+		}},
 	}
 	return w
 }
@@ -179,21 +179,21 @@ func examples() []example {
 		{"", "as it should be", func(*world) {}, ""},
 		{"", "all deleted", func(w *world) { clear(w.Inventory.Cluster); w.Inventory.Region = nil }, "apiserver_gone lb-api 1; gone lb-shop ns/shop 1; gone lb-web ns/web 1"},
 		{"", "no load balancer of the cluster known", func(w *world) {
-			w.Services, w.APIServer = nil, APIServer{}
+			w.Services, w.APIServers = nil, nil
 			clear(w.Inventory.Cluster)
 		}, ""},
 
 		{APIServerGone, "deleted", func(w *world) { w.lost("lb-api") }, "apiserver_gone lb-api 1"},
-		{APIServerGone, "not known", func(w *world) { w.lost("lb-api"); w.APIServer.ID = "" }, ""},
+		{APIServerGone, "not known", func(w *world) { w.lost("lb-api"); w.APIServers = nil }, ""},
 		{APIServerInactive, "stopped", func(w *world) { w.api.Status = "inactive" }, "apiserver_inactive lb-api 1"},
 		{APIServerInactive, "locked", func(w *world) { w.api.Status = "locked" }, "apiserver_inactive lb-api 1"},
 		{APIServerInactive, "not told", func(w *world) { w.api.Status = "" }, ""},
-		{APIServerListener, "missing", func(w *world) { w.api.Listeners = nil; w.APIServer.Baseline = nil }, "apiserver_listener lb-api 1"},
+		{APIServerListener, "missing", func(w *world) { w.api.Listeners = nil; w.APIServers[0].Baseline = nil }, "apiserver_listener lb-api 1"},
 		{APIServerListener, "stopped", func(w *world) { w.api.Listeners[0].Status = "stopped" }, "apiserver_listener lb-api 1"},
 		{APIServerListener, "being set up", func(w *world) { w.api.Listeners[0].Status = "configuring" }, ""},
 		{APIServerListener, "another port is meant", func(w *world) {
-			w.APIServer.Ports, w.api.Listeners[0].Port = []int32{443}, 443
-			w.APIServer.Baseline = nil
+			w.APIServers[0].Ports, w.api.Listeners[0].Port = []int32{443}, 443
+			w.APIServers[0].Baseline = nil
 		}, ""},
 		{APIServerBackends, "none", func(w *world) { w.api.Groups[0] = w.group("rsp-api", "masters") }, "apiserver_backends lb-api 1"},
 		{APIServerBackends, "not read", func(w *world) { w.api.Groups[0] = w.group("rsp-api", "masters"); w.api.Groups[0].Read = time.Time{} }, ""},
@@ -205,15 +205,15 @@ func examples() []example {
 		}, ""},
 		{APIServerExtraListener, "two", func(w *world) {
 			w.api.Listeners = append(w.api.Listeners, aliyun.Listener{Port: 80, Protocol: "tcp"}, aliyun.Listener{Port: 22, Protocol: "tcp"})
-			w.APIServer.Baseline = nil
+			w.APIServers[0].Baseline = nil
 		}, "apiserver_extra_listener lb-api 2"},
 		{APIServerExtraListener, "one that may be there", func(w *world) {
 			w.api.Listeners = append(w.api.Listeners, aliyun.Listener{Port: 22, Protocol: "tcp"})
-			w.APIServer.Baseline, w.APIServer.Ports = nil, []int32{6443, 22}
+			w.APIServers[0].Baseline, w.APIServers[0].Ports = nil, []int32{6443, 22}
 		}, ""},
-		{APIServerTag, "removed", func(w *world) { w.api.Tags.Tag = nil; w.APIServer.Baseline = nil }, "apiserver_tag lb-api 1"},
-		{APIServerTag, "another cluster", func(w *world) { w.api.Tags.Tag[0].Value = "c2"; w.APIServer.Baseline = nil }, "apiserver_tag lb-api 1"},
-		{APIServerTag, "cluster not known", func(w *world) { w.api.Tags.Tag = nil; w.APIServer.Baseline = nil; w.ClusterID = "" }, ""},
+		{APIServerTag, "removed", func(w *world) { w.api.Tags.Tag = nil; w.APIServers[0].Baseline = nil }, "apiserver_tag lb-api 1"},
+		{APIServerTag, "another cluster", func(w *world) { w.api.Tags.Tag[0].Value = "c2"; w.APIServers[0].Baseline = nil }, "apiserver_tag lb-api 1"},
+		{APIServerTag, "cluster not known", func(w *world) { w.api.Tags.Tag = nil; w.APIServers[0].Baseline = nil; w.ClusterID = "" }, ""},
 		{APIServerChanged, "group and tag", func(w *world) {
 			w.api.Listeners[0].ServerGroupID = "rsp-x"
 			w.api.Tags.Tag = append(w.api.Tags.Tag, tags("a", "b")...)
@@ -222,23 +222,23 @@ func examples() []example {
 			w.api.Groups[0] = w.group("rsp-api", "masters", eni("10.0.1.2", 6443))
 		}, ""},
 		{APIServerChanged, "groups not listed", func(w *world) { w.api.Listed, w.api.Groups, w.api.Name = time.Time{}, nil, "x" }, ""},
-		{APIServerACL, "ACK is not in the white list", func(w *world) { w.APIServer.Entries["acl-a"] = []string{"10.0.0.0/8", "100.104.0.0/17"} }, "apiserver_acl lb-api 1"},
-		{APIServerACL, "neither are nodes", func(w *world) { w.APIServer.Entries["acl-a"] = []string{"192.0.2.1"} }, "apiserver_acl lb-api 2"},
+		{APIServerACL, "ACK is not in the white list", func(w *world) { w.APIServers[0].Entries["acl-a"] = []string{"10.0.0.0/8", "100.104.0.0/17"} }, "apiserver_acl lb-api 1"},
+		{APIServerACL, "neither are nodes", func(w *world) { w.APIServers[0].Entries["acl-a"] = []string{"192.0.2.1"} }, "apiserver_acl lb-api 2"},
 		{APIServerACL, "nodes are in the black list", func(w *world) {
-			w.api.Listeners[0].ACLType, w.APIServer.Baseline, w.APIServer.Entries["acl-a"] = "black", nil, []string{"10.0.0.7"}
+			w.api.Listeners[0].ACLType, w.APIServers[0].Baseline, w.APIServers[0].Entries["acl-a"] = "black", nil, []string{"10.0.0.7"}
 		}, "apiserver_acl lb-api 1"},
 		{APIServerACL, "others are", func(w *world) {
-			w.api.Listeners[0].ACLType, w.APIServer.Baseline, w.APIServer.Entries["acl-a"] = "black", nil, []string{"192.0.2.0/24"}
+			w.api.Listeners[0].ACLType, w.APIServers[0].Baseline, w.APIServers[0].Entries["acl-a"] = "black", nil, []string{"192.0.2.0/24"}
 		}, ""},
 		{APIServerACL, "in halves", func(w *world) {
-			w.APIServer.Entries["acl-a"] = []string{"100.104.0.0/17", "100.104.128.0/17", "10.0.0.0/25", "10.0.0.128/26", "10.0.0.192/26"}
+			w.APIServers[0].Entries["acl-a"] = []string{"100.104.0.0/17", "100.104.128.0/17", "10.0.0.0/25", "10.0.0.128/26", "10.0.0.192/26"}
 		}, ""},
 		{APIServerACL, "off", func(w *world) {
-			w.api.Listeners[0].ACLStatus, w.APIServer.Baseline, w.APIServer.Entries["acl-a"] = "off", nil, []string{"192.0.2.1"}
+			w.api.Listeners[0].ACLStatus, w.APIServers[0].Baseline, w.APIServers[0].Entries["acl-a"] = "off", nil, []string{"192.0.2.1"}
 		}, ""},
-		{APIServerACL, "an empty white list", func(w *world) { w.APIServer.Entries["acl-a"] = nil }, ""},
-		{APIServerACL, "not known", func(w *world) { clear(w.APIServer.Entries) }, ""},
-		{APIServerACL, "not understood", func(w *world) { w.APIServer.Entries["acl-a"] = []string{"x"} }, ""},
+		{APIServerACL, "an empty white list", func(w *world) { w.APIServers[0].Entries["acl-a"] = nil }, ""},
+		{APIServerACL, "not known", func(w *world) { clear(w.APIServers[0].Entries) }, ""},
+		{APIServerACL, "not understood", func(w *world) { w.APIServers[0].Entries["acl-a"] = []string{"x"} }, ""},
 
 		{Gone, "deleted", func(w *world) { w.lost("lb-web") }, "gone lb-web ns/web 1"},
 		{Gone, "re-used", func(w *world) { w.lost("lb-shop") }, "gone lb-shop ns/shop 1"},
@@ -564,13 +564,19 @@ func TestVPC(t *testing.T) {
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	m := NewMemory("")
+	m := &memory{}
 	at := time.Unix(0, 0)
-	look := func(after time.Duration, cluster string) string {
+	look := func(after time.Duration) string {
 		at = at.Add(after)
-		a := m.APIServer(at, cluster, w.Services, w.Inventory)
-		now := FingerprintOf(w.api)
-		return fmt.Sprintf("%s %d", a.ID, len(a.Baseline.changes(now)))
+		var all []string
+		for _, a := range m.apiServers(at, w.Input) {
+			changes := "-"
+			if l := w.Inventory.Cluster[a.ID]; l != nil && a.Baseline != nil {
+				changes = fmt.Sprint(len(a.Baseline.changes(FingerprintOf(l))))
+			}
+			all = append(all, a.ID+" "+changes)
+		}
+		return strings.Join(all, ", ")
 	}
 	for _, step := range []struct {
 		name   string
@@ -587,35 +593,30 @@ func TestMemory(t *testing.T) {
 		{"listed", func() { w.api.Listed = time.Unix(1, 0) }, time.Hour, "lb-api 1"},
 		{"back", func() { w.api.Name = "y" }, time.Hour, "lb-api 0"},
 		{"the listener is gone", func() { w.api.Listeners = nil }, time.Hour, "lb-api 1"},
-		{"all of it is", func() { delete(w.Inventory.Cluster, "lb-api") }, time.Hour, "lb-api 1"},
+		{"all of it is", func() { w.lost("lb-api") }, time.Hour, "lb-api -"},
+		{"cluster not known for a while", func() { w.ClusterID = "" }, time.Hour, "lb-api -"},
+		{"cluster known again", func() { w.ClusterID = "c1" }, time.Hour, "lb-api -"},
+		{"another cluster", func() { w.ClusterID = "c2" }, time.Hour, ""},
+		{"named", func() { m.named = []string{"lb-x", "lb-web"} }, time.Hour, "lb-x -, lb-web 0"},
 	} {
 		step.change()
-		if got := look(step.after, "c1"); got != step.want {
-			t.Fatalf("%s: got %s, want %s", step.name, got, step.want)
+		if got := look(step.after); got != step.want {
+			t.Fatalf("%s: got %q, want %q", step.name, got, step.want)
 		}
-	}
-	if got := look(time.Hour, ""); got != "lb-api 1" {
-		t.Errorf("cluster not known for a while: got %s", got)
-	}
-	if got := m.APIServer(at, "c2", nil, w.Inventory); got.ID != "" || got.Baseline != nil {
-		t.Errorf("another cluster: got %+v", got)
-	}
-	if got := NewMemory("lb-x").APIServer(at, "", nil, w.Inventory); got.ID != "lb-x" || got.Baseline != nil {
-		t.Errorf("named: got %+v", got)
 	}
 }
 
 func TestACLs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if got := w.APIServer.ACLs(w.Inventory); !slices.Equal(got, []string{"acl-a"}) {
+	if got := w.APIServers[0].ACLs(w.Inventory); !slices.Equal(got, []string{"acl-a"}) {
 		t.Errorf("got %v", got)
 	}
-	if got := (APIServer{}).ACLs(w.Inventory); got != nil {
+	if got := (APIServer{ID: "lb-x"}).ACLs(w.Inventory); got != nil {
 		t.Errorf("got %v", got)
 	}
 	w.lost("lb-api")
-	if got := w.APIServer.ACLs(w.Inventory); got != nil {
+	if got := w.APIServers[0].ACLs(w.Inventory); got != nil {
 		t.Errorf("got %v", got)
 	}
 }

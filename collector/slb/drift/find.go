@@ -36,7 +36,8 @@ type Input struct {
 	VPC       string
 	Services  []ccm.Service
 	Inventory *inventory.Inventory
-	APIServer APIServer
+	// APIServers are the load balancers of the API server, most often one.
+	APIServers []APIServer
 }
 
 // VPC is the VPC of the cluster by its private load balancers, and empty where it has
@@ -69,7 +70,9 @@ func Find(in Input) []Finding {
 			f.users[lb.ID] = append(f.users[lb.ID], s)
 		}
 	}
-	f.apiServer()
+	for _, a := range in.APIServers {
+		f.apiServer(a)
+	}
 	for i := range in.Services {
 		if s := &in.Services[i]; !s.Deleting {
 			f.service(s)
@@ -153,7 +156,7 @@ func (f *finder) service(s *ccm.Service) {
 			f.add(Gone, s.LoadBalancerID, s, "load balancer")
 		}
 		return
-	case lb.ID == f.APIServer.ID:
+	case slices.ContainsFunc(f.APIServers, func(a APIServer) bool { return a.ID == lb.ID }):
 		f.add(APIServerReused, lb.ID, s, "Service %s", s.NamespacedName)
 		return
 	case s.Reused && !f.reuse(s, lb), !s.Settled:
