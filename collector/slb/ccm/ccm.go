@@ -41,8 +41,10 @@ type Service struct {
 	AddressType string
 	Listeners   []Listener
 	Settings    Settings
-	// Settled: the Service has an address, and is not being deleted. Until then the
-	// controller may not have done its work, or be taking it back.
+	// Deleting: the Service is being deleted, and the controller is taking its work back.
+	Deleting bool
+	// Settled: the Service has an address, and is not being deleted. Before that the
+	// controller may not have done its work yet.
 	Settled bool
 	// Addresses are the IP addresses that the Service has.
 	Addresses []string

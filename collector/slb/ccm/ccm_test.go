@@ -195,8 +195,9 @@ func TestSettled(t *testing.T) {
 		"being created": {func(s *corev1.Service) { s.Status.LoadBalancer.Ingress = nil }, false},
 		"being deleted": {func(s *corev1.Service) { s.DeletionTimestamp = &metav1.Time{} }, false},
 	} {
-		if got := one(t, Cluster{}, service(test.change)).Settled; got != test.want {
-			t.Errorf("%s: got %v", name, got)
+		got := one(t, Cluster{}, service(test.change))
+		if got.Settled != test.want || got.Deleting != (name == "being deleted") {
+			t.Errorf("%s: got %+v", name, got)
 		}
 	}
 }

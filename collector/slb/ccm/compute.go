@@ -69,6 +69,7 @@ func (b *builder) service(s *corev1.Service) Service {
 		OwnListeners:   !reused || annotation(s, "force-override-listeners") == "true",
 		Name:           DefaultName(s.UID),
 		Settings:       settingsOf(s, reused),
+		Deleting:       s.DeletionTimestamp != nil,
 		Settled:        s.DeletionTimestamp == nil && len(s.Status.LoadBalancer.Ingress) > 0,
 	}
 	if reused {
