@@ -299,6 +299,30 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKCertificateRenewalJobFailed: { warning: { seconds: threshold('CE-14', 'warning'), 'for': '5m' } },
       // Longer than a certificate takes to be issued.
       ACKCertManagerCertificateNotReady: { warning: { 'for': '1h' } },
+      // Quotas of SLB. certain: in every way to count, and not by a default limit. Longer than two refreshes take, and than a
+      // replica that has ceased to lead shows what it knew.
+      ACKSLBInstancesNearQuota: {
+        warning: { above: threshold('LB-01', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-01', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBBackendAttachmentsNearQuota: {
+        warning: { above: threshold('LB-02', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-02', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBBackendServersNearQuota: {
+        warning: { above: threshold('LB-03', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-03', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBListenersNearQuota: {
+        warning: { above: threshold('LB-04', 'warning'), 'for': '30m' },
+      },
+      ACKSLBBackendsExceedQuota: {
+        warning: { above: threshold('LB-05', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-05', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBHeadroomLow: { warning: { below: threshold('LB-06', 'warning'), 'for': '30m' } },
+      // Longer than a new leader takes to read some hundred groups.
+      ACKSLBScanBehind: { warning: { age: threshold('EX-07', 'warning'), 'for': '1h' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.
