@@ -9,4 +9,7 @@
 (import 'nodelocaldns.libsonnet') +
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
+(import 'vpc.libsonnet') +
+(import 'slbevents.libsonnet') +
+(import 'cloud.libsonnet') +
 (import 'exporter.libsonnet')
