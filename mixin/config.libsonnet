@@ -349,6 +349,34 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKSLBHeadroomLow: { warning: { below: threshold('LB-06', 'warning'), 'for': '30m' } },
       // Longer than a new leader takes to read some hundred groups.
       ACKSLBScanBehind: { warning: { age: threshold('EX-07', 'warning'), 'for': '1h' } },
+      // The cloud's network is asked every 10 minutes; one answer suffices where it is late.
+      ACKPodAddressesShort: {
+        warning: { below: threshold('VP-01', 'warning'), 'for': '15m' },
+        critical: { below: threshold('VP-01', 'critical'), 'for': '5m' },
+      },
+      ACKNodeAddressesShort: { warning: { below: threshold('VP-27', 'warning'), 'for': '30m' } },
+      ACKVSwitchUnknown: { warning: { 'for': '1h' } },
+      ACKRouteTableFillingUp: {
+        warning: { above: threshold('VP-19', 'warning'), nodes: threshold('VP-19', 'warning_nodes'), 'for': '15m' },
+        critical: { above: threshold('VP-19', 'critical'), nodes: threshold('VP-19', 'critical_nodes'), 'for': '5m' },
+      },
+      // Events stay for an hour after the last time that the cloud controller manager tried in vain.
+      // What fails once and then succeeds within some minutes is nothing.
+      ACKCloudAccountInArrears: { critical: { services: 1, within: 3600, 'for': '5m' } },
+      // One Service can name what belongs to another account; several have their role in common.
+      ACKCloudRoleForbidden: {
+        warning: { services: 1, within: 3600, 'for': '10m' },
+        critical: { services: threshold('LB-27', 'services'), within: 3600, 'for': '10m' },
+      },
+      ACKServiceLoadBalancerNotFound: { critical: { within: 3600, 'for': '10m' } },
+      // It has happened, and does not go on.
+      ACKServiceTypeChanged: { warning: { within: 3600, 'for': '0m' } },
+      // Longer than a roll-out without a spare replica; later: seconds by which one synchronisation tells the next from itself.
+      ACKServiceWithoutBackends: { warning: { within: 3600, later: 60, 'for': '30m' } },
+      ACKServiceSyncFailing: { warning: { within: 3600, 'for': '15m' } },
+      // The window holds three refreshes of what is asked every 10 minutes.
+      ACKExporterCloudForbidden: { warning: { window: '30m', 'for': '15m' } },
+      ACKExporterCloudLimited: { warning: { above: threshold('EX-08', 'warning'), window: '30m', 'for': '30m' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.

@@ -10,4 +10,7 @@
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
 (import 'slb.libsonnet') +
+(import 'vpc.libsonnet') +
+(import 'slbevents.libsonnet') +
+(import 'cloud.libsonnet') +
 (import 'exporter.libsonnet')
