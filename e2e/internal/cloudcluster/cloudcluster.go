@@ -142,12 +142,20 @@ func (c *Cluster) register(ctx context.Context) error {
 // Ensure has the cloud controller manager bring the load balancers of all Services to where
 // they should be, and tell so in the API of the cluster.
 func (c *Cluster) Ensure(ctx context.Context) error {
-	services, nodes, endpoints, err := c.objects(ctx)
+	services, err := c.Services(ctx)
+	if err != nil {
+		return err
+	}
+	nodes, err := c.NodeObjects(ctx)
 	if err != nil {
 		return err
 	}
 	for _, service := range services {
-		done, err := c.Controller.Ensure(service, nodes, endpointsOf(service, endpoints)...)
+		endpoints, err := c.Endpoints(ctx, service)
+		if err != nil {
+			return err
+		}
+		done, err := c.Controller.Ensure(service, nodes, endpoints...)
 		if err != nil {
 			return err
 		}
@@ -156,21 +164,6 @@ func (c *Cluster) Ensure(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// objects are those that the cloud controller manager watches.
-func (c *Cluster) objects(ctx context.Context) (services []*corev1.Service, nodes []*corev1.Node, endpoints []*discoveryv1.EndpointSlice, err error) {
-	if services, err = c.Services(ctx); err != nil {
-		return nil, nil, nil, err
-	}
-	if nodes, err = c.NodeObjects(ctx); err != nil {
-		return nil, nil, nil, err
-	}
-	slices, err := c.Client().DiscoveryV1().EndpointSlices(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return services, nodes, pointers(slices.Items), nil
 }
 
 // Services are those of type LoadBalancer.
@@ -199,10 +192,15 @@ func pointers[T any](all []T) []*T {
 	return list
 }
 
-func endpointsOf(service *corev1.Service, all []*discoveryv1.EndpointSlice) []*discoveryv1.EndpointSlice {
-	return slices.DeleteFunc(slices.Clone(all), func(s *discoveryv1.EndpointSlice) bool {
-		return s.Namespace != service.Namespace || s.Labels[discoveryv1.LabelServiceName] != service.Name
+// Endpoints are the slices of a Service.
+func (c *Cluster) Endpoints(ctx context.Context, service *corev1.Service) ([]*discoveryv1.EndpointSlice, error) {
+	list, err := c.Client().DiscoveryV1().EndpointSlices(service.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: discoveryv1.LabelServiceName + "=" + service.Name,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return pointers(list.Items), nil
 }
 
 // LoadBalancer is the id of the load balancer of a Service of the namespace Shop.

@@ -60,8 +60,8 @@ const (
 	QuotaRoutes      = "vpc_quota_route_entrys_num"
 )
 
-// annotation is one of the cloud controller manager.
-func annotation(name string) string {
+// Annotation is one of the cloud controller manager.
+func Annotation(name string) string {
 	return "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-" + name
 }
 
@@ -212,7 +212,7 @@ func service(name string, annotations map[string]string, ports ...int32) *corev1
 }
 
 func webService() *corev1.Service {
-	return service(Web, map[string]string{annotation("protocol-port"): "https:443,http:80", annotation("cert-id"): Certificate}, 80, 443)
+	return service(Web, map[string]string{Annotation("protocol-port"): "https:443,http:80", Annotation("cert-id"): Certificate}, 80, 443)
 }
 
 func cartService() *corev1.Service {
@@ -232,7 +232,7 @@ func cartEndpoints() *discoveryv1.EndpointSlice {
 }
 
 func reusingService() *corev1.Service {
-	return service(Reusing, map[string]string{annotation("id"): Reused, annotation("force-override-listeners"): "true"}, 82)
+	return service(Reusing, map[string]string{Annotation("id"): Reused, Annotation("force-override-listeners"): "true"}, 82)
 }
 
 // Event is what the cloud controller manager says of a Service. Another one with this
