@@ -200,7 +200,6 @@ type request struct {
 type reply struct {
 	status int
 	code   string
-	header http.Header
 	body   object
 }
 

@@ -201,7 +201,7 @@ func (o Controller) loadBalancer(service *corev1.Service, s settings) (LoadBalan
 		if !ok {
 			return b, fmt.Errorf("%s: %w", id, ErrNoLoadBalancer)
 		}
-		b = clone(b)
+		b = b.copied()
 		b.Tags = with(b.Tags, TagReused, "true")
 		return b, nil
 	}
@@ -209,7 +209,7 @@ func (o Controller) loadBalancer(service *corev1.Service, s settings) (LoadBalan
 	found := o.Cloud.LoadBalancers.sorted(func(b LoadBalancer) bool { return b.Tags[TagName] == name })
 	var b LoadBalancer
 	if len(found) > 0 {
-		b = clone(found[0])
+		b = found[0].copied()
 	} else {
 		b = LoadBalancer{ID: identifier("lb-bp1", name), AddressType: s.or("address-type", "internet")}
 		b.Address = o.Cloud.newAddress(b.AddressType)

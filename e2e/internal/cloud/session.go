@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,6 +105,12 @@ func (c *Cloud) session(d time.Duration) object {
 	}
 }
 
+// assumeParameters are those of AssumeRoleWithOIDC, the common ones included.
+var assumeParameters = []string{
+	"Action", "Version", "Format", "Timestamp", "SignatureNonce", "RoleArn", "OIDCProviderArn", "OIDCToken", "RoleSessionName",
+	"DurationSeconds", "Policy",
+}
+
 // assume answers AssumeRoleWithOIDC, which nobody signs: the token says who asks.
 func (c *Cloud) assume(r request) (object, error) {
 	form, err := url.ParseQuery(string(r.body))
@@ -114,7 +121,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		form[name] = append(form[name], values...)
 	}
 	for name := range form {
-		if !strings.Contains(" Action Version Format Timestamp SignatureNonce RoleArn OIDCProviderArn OIDCToken RoleSessionName DurationSeconds Policy ", " "+name+" ") {
+		if !slices.Contains(assumeParameters, name) {
 			return nil, refuse(http.StatusBadRequest, "InvalidParameter", "There is no parameter %s.", name)
 		}
 	}
