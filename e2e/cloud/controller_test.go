@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -284,5 +285,61 @@ func TestUnknownAnnotation(t *testing.T) {
 	controller, _ := newController(t)
 	if _, err := controller.Ensure(webService(map[string]string{"cookie": "c"}), threeNodes(nil)); err == nil {
 		t.Error("no error")
+	}
+}
+
+// TestInstancesOfNodes finds the instances of nodes by the ids that the nodes have.
+func TestInstancesOfNodes(t *testing.T) {
+	t.Parallel()
+	controller, client := newController(t)
+	nodes := append(threeNodes(nil), cluster.VirtualNode(9))
+	controller.Cloud.Instances.Set(controller.Instances(nodes...)...)
+	var ids []string
+	for _, n := range nodes[:3] {
+		ids = append(ids, instanceOf(t, n))
+	}
+	found, unknown, err := aliyun.Instances(t.Context(), client, ids)
+	if err != nil || len(found) != 3 || len(unknown) != 0 || len(controller.Cloud.Instances.All()) != 3 {
+		t.Fatalf("found %v, unknown %v, %v", found, unknown, err)
+	}
+	if i := found[ids[1]]; i.Status != "Running" || i.ChargeType != "PostPaid" || i.Spot() || i.VPC.ID != vpcID || i.Type != "ecs.c7.xlarge" {
+		t.Errorf("got %+v", i)
+	}
+}
+
+// TestInstanceAttributes reads what can be wrong with an instance.
+func TestInstanceAttributes(t *testing.T) {
+	t.Parallel()
+	c, host := cloudtest.Start(t, cloud.Config{})
+	client := newClient(t, c, host, withKey())
+	end := time.Date(2031, 2, 3, 4, 5, 0, 0, time.UTC)
+	c.Instances.Set(
+		cloud.Instance{ID: "i-prepaid", ChargeType: "PrePaid", Expiry: end, Renewal: "AutoRenewal"},
+		cloud.Instance{ID: "i-spot", SpotStrategy: "SpotAsPriceGo", Locks: []string{"Recycling"}, Status: "Stopped"},
+		cloud.Instance{ID: "i-event", Events: []cloud.SystemEvent{
+			{ID: "e-1", Type: "SystemMaintenance.Reboot", NotBefore: end}, {ID: "e-2", Type: "SystemMaintenance.Stop", Status: "Executed"},
+		}})
+	ids := []string{"i-prepaid", "i-spot", "i-event"}
+	found, _, err := aliyun.Instances(t.Context(), client, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if expiry, ok := found["i-prepaid"].ExpiredTime.Expiry(); !ok || !expiry.Equal(end) {
+		t.Errorf("the subscription ends %s", expiry)
+	}
+	spot := found["i-spot"]
+	if _, ends := spot.ExpiredTime.Expiry(); ends || !spot.Spot() || !slices.Equal(spot.Locks(), []string{"recycling"}) || spot.Status != "Stopped" {
+		t.Errorf("the spot instance is %+v", spot)
+	}
+	renewals, err := aliyun.AutoRenewals(t.Context(), client, []string{"i-prepaid"})
+	if err != nil || len(renewals) != 1 || !bool(renewals[0].Enabled) || renewals[0].Status != "AutoRenewal" {
+		t.Errorf("the renewals are %+v, %v", renewals, err)
+	}
+	statuses, err := aliyun.FullStatuses(t.Context(), client, ids)
+	if err != nil || len(statuses) != 3 || statuses[0].InstanceID != "i-event" || len(statuses[0].Events.Event) != 1 {
+		t.Fatalf("the statuses are %+v, %v", statuses, err)
+	}
+	if e := statuses[0].Events.Event[0]; e.ID != "e-1" || e.Type.Name != "SystemMaintenance.Reboot" || !e.NotBefore.Equal(end) {
+		t.Errorf("the event is %+v", e)
 	}
 }

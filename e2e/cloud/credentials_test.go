@@ -133,13 +133,14 @@ func renewOIDC(t *testing.T) {
 	})
 }
 
-// breakSTS has STS fail in every way: that is not the same as having no rights.
+// breakSTS has STS fail in every way: most are not the same as having no rights.
 func breakSTS(t *testing.T) {
 	cases := map[string]func(*testing.T){}
 	for kind, reason := range map[cloud.Kind]collector.Reason{
 		cloud.Throttle: collector.ReasonThrottled, cloud.InternalError: collector.ReasonUnavailable, cloud.Unavailable: collector.ReasonUnavailable,
 		cloud.Page: collector.ReasonUnavailable, cloud.Close: collector.ReasonUnavailable, cloud.Hang: collector.ReasonTimeout,
 		cloud.Truncate: collector.ReasonUnavailable, cloud.Nonsense: collector.ReasonDecode,
+		cloud.Deny: collector.ReasonForbidden, cloud.Skew: collector.ReasonForbidden,
 	} {
 		cases[kind.String()] = func(t *testing.T) {
 			c, host := cloudtest.Start(t, cloud.Config{})

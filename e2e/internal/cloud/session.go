@@ -112,7 +112,7 @@ var assumeParameters = []string{
 }
 
 // assume answers AssumeRoleWithOIDC, which nobody signs: the token says who asks.
-func (c *Cloud) assume(r request) (object, error) {
+func (c *Cloud) assume(r request, fault Fault) (object, error) {
 	form, err := url.ParseQuery(string(r.body))
 	if err != nil || r.Method != http.MethodPost {
 		return nil, refuse(http.StatusBadRequest, "InvalidParameter", "The parameters are not a form.")
@@ -131,7 +131,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		}
 	}
 	stamp, err := time.Parse(time.RFC3339, form.Get("Timestamp"))
-	if err != nil || time.Since(stamp).Abs() > tolerance {
+	if err != nil || time.Now().Add(fault.skew()).Sub(stamp).Abs() > tolerance {
 		return nil, refuse(http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 	}
 	d, err := sessionDuration(form.Get("DurationSeconds"))
@@ -140,7 +140,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		return nil, err
 	case c.role.ARN == "" || form.Get("RoleArn") != c.role.ARN:
 		return nil, refuse(http.StatusNotFound, "EntityNotExist.Role", "The role not exists.")
-	case form.Get("OIDCProviderArn") != c.role.ProviderARN:
+	case form.Get("OIDCProviderArn") != c.role.ProviderARN, fault.Kind == Deny:
 		return nil, refuse(http.StatusBadRequest, "AuthenticationFail.NoPermission", "This operation is forbidden by the trust policy of the role.")
 	case !c.tokens[form.Get("OIDCToken")]:
 		return nil, refuse(http.StatusBadRequest, "AuthenticationFail.OIDCToken.Expired", "This JSON Web Token has expired.")
