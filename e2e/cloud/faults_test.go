@@ -17,8 +17,12 @@ import (
 	"ack-exporter/internal/aliyun"
 )
 
-// atOnce is how many cases of one test run side by side: they wait most of the time.
-const atOnce = 64
+const (
+	// atOnce is how many cases of one test run side by side: they wait most of the time.
+	atOnce = 32
+	// short is how long a test waits for what never comes.
+	short = 3 * time.Second
+)
 
 // ways are the ways to fail, with the reason that each is counted by.
 func ways() map[cloud.Kind]collector.Reason {
@@ -75,7 +79,13 @@ func wholeOrNothing(t *testing.T, f function, fault cloud.Fault, reason collecto
 	fill(c)
 	client := newClient(t, c, host, withKey())
 	c.Fail(f.action, fault)
-	got, _, err := f.do(t.Context(), client)
+	ctx := t.Context()
+	if reason == collector.ReasonTimeout {
+		limited, cancel := context.WithTimeout(ctx, short)
+		defer cancel()
+		ctx = limited
+	}
+	got, _, err := f.do(ctx, client)
 	if got != nil || collector.ReasonOf(err) != reason {
 		t.Errorf("it returned %T for reason %s, not %s: %v", got, collector.ReasonOf(err), reason, err)
 	}
@@ -94,11 +104,15 @@ func TestRetry(t *testing.T) {
 		cloud.Trickle: true, cloud.Truncate: true,
 	}
 	cases := map[string]func(*testing.T){}
-	for kind := range ways() {
+	for kind, reason := range ways() {
 		cases[kind.String()] = func(t *testing.T) {
 			c, host := cloudtest.Start(t, cloud.Config{Refuse: true})
 			fill(c)
-			client := newClient(t, c, host, withKey())
+			a := withKey()
+			if reason == collector.ReasonTimeout {
+				a.timeout = short
+			}
+			client := newClient(t, c, host, a)
 			c.Fail("slb:DescribeLoadBalancers", cloud.Fault{Kind: kind, Skip: 1, Times: 3})
 			got, err := aliyun.LoadBalancers(t.Context(), client)
 			calls := c.Count("slb:DescribeLoadBalancers")
@@ -204,11 +218,13 @@ func TestChangesMeanwhile(t *testing.T) {
 	stop := make(chan struct{})
 	var changes sync.WaitGroup
 	changes.Go(func() {
-		for n := 0; ; n++ {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-tick.C:
 				c.LoadBalancers.Remove("lb-000")
 				c.LoadBalancers.Set(cloud.LoadBalancer{ID: "lb-000"})
 			}

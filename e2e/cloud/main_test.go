@@ -7,7 +7,8 @@
 //
 //	go test -tags e2e ./e2e/cloud
 //
-// It needs no root, but node, npm and its registry. Nothing else leaves the machine.
+// It needs node, npm and its registry, and root for one test. Nothing but npm leaves the
+// machine.
 package cloud
 
 import (
@@ -50,7 +51,7 @@ type asking struct {
 
 // withKey asks with the key of cloudtest.
 func withKey() asking {
-	return asking{mode: aliyun.Environment, environment: cloudtest.Key().Environment(), timeout: 3 * time.Second}
+	return asking{mode: aliyun.Environment, environment: cloudtest.Key().Environment(), timeout: patience}
 }
 
 // newClient makes a client of the cloud at host, with plenty of requests.

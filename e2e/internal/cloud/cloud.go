@@ -200,7 +200,6 @@ type request struct {
 type reply struct {
 	status int
 	code   string
-	header http.Header
 	body   object
 }
 
@@ -268,7 +267,7 @@ func (c *Cloud) answer(r request, name string, fault Fault) (object, error) {
 		return nil, refused
 	}
 	if name == assumeRole {
-		return c.assume(r)
+		return c.assume(r, fault)
 	}
 	a, ok := c.actions[name]
 	if !ok || r.Method != http.MethodPost || r.URL.Path != "/" {

@@ -107,6 +107,29 @@ func (o Controller) ListenerDescription(service *corev1.Service, port int32) str
 	return o.GroupName(service, strconv.Itoa(int(port)))
 }
 
+// Instances are the instances that nodes are, paid by use and running, in the VPC of the
+// controller. Nodes that are none have none.
+func (o Controller) Instances(nodes ...*corev1.Node) []Instance {
+	var all []Instance
+	for _, n := range nodes {
+		_, id, ok := strings.Cut(n.Spec.ProviderID, ".")
+		if !ok {
+			continue
+		}
+		i := Instance{
+			ID: id, Name: n.Name, Type: n.Labels[corev1.LabelInstanceTypeStable], ZoneID: n.Labels[corev1.LabelTopologyZone],
+			VPCID: o.VPCID, VSwitchID: o.VSwitchID, Tags: map[string]string{TagCluster: o.ClusterID},
+		}
+		for _, address := range n.Status.Addresses {
+			if address.Type == corev1.NodeInternalIP {
+				i.IP = address.Address
+			}
+		}
+		all = append(all, i)
+	}
+	return all
+}
+
 // Ensure makes, or mends, the load balancer of a Service with its listeners, groups
 // and backends: nodes, and for the policy Local or the backend type eni also endpoints,
 // tell which. It returns the Service as the controller leaves it, for the caller to
@@ -201,7 +224,7 @@ func (o Controller) loadBalancer(service *corev1.Service, s settings) (LoadBalan
 		if !ok {
 			return b, fmt.Errorf("%s: %w", id, ErrNoLoadBalancer)
 		}
-		b = clone(b)
+		b = b.copied()
 		b.Tags = with(b.Tags, TagReused, "true")
 		return b, nil
 	}
@@ -209,7 +232,7 @@ func (o Controller) loadBalancer(service *corev1.Service, s settings) (LoadBalan
 	found := o.Cloud.LoadBalancers.sorted(func(b LoadBalancer) bool { return b.Tags[TagName] == name })
 	var b LoadBalancer
 	if len(found) > 0 {
-		b = clone(found[0])
+		b = found[0].copied()
 	} else {
 		b = LoadBalancer{ID: identifier("lb-bp1", name), AddressType: s.or("address-type", "internet")}
 		b.Address = o.Cloud.newAddress(b.AddressType)

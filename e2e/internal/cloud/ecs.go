@@ -4,6 +4,7 @@ package cloud
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -50,6 +51,11 @@ type SystemEvent struct {
 }
 
 func (i Instance) key() string { return i.ID }
+
+func (i Instance) copied() Instance {
+	i.Locks, i.Events, i.Tags = slices.Clone(i.Locks), slices.Clone(i.Events), maps.Clone(i.Tags)
+	return i
+}
 
 func (i Instance) complete() Instance {
 	or(&i.Name, i.ID)

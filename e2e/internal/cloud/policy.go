@@ -28,7 +28,7 @@ func (t *texts) UnmarshalJSON(raw []byte) error {
 }
 
 var (
-	errVersion   = errors.New(`Version is not "1"`)
+	errVersion   = errors.New(`the version is not "1"`)
 	errStatement = errors.New("a statement that is not simulated")
 )
 

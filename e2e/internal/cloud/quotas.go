@@ -3,6 +3,7 @@
 package cloud
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -26,6 +27,11 @@ func (q Quota) key() string { return QuotaKey(q.ProductCode, q.Code) }
 
 // QuotaKey is the key of a quota in its table.
 func QuotaKey(product, code string) string { return product + "/" + code }
+
+func (q Quota) copied() Quota {
+	q.Dimensions = maps.Clone(q.Dimensions)
+	return q
+}
 
 func (q Quota) complete() Quota {
 	or(&q.Name, q.Code)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,8 +105,14 @@ func (c *Cloud) session(d time.Duration) object {
 	}
 }
 
+// assumeParameters are those of AssumeRoleWithOIDC, the common ones included.
+var assumeParameters = []string{
+	"Action", "Version", "Format", "Timestamp", "SignatureNonce", "RoleArn", "OIDCProviderArn", "OIDCToken", "RoleSessionName",
+	"DurationSeconds", "Policy",
+}
+
 // assume answers AssumeRoleWithOIDC, which nobody signs: the token says who asks.
-func (c *Cloud) assume(r request) (object, error) {
+func (c *Cloud) assume(r request, fault Fault) (object, error) {
 	form, err := url.ParseQuery(string(r.body))
 	if err != nil || r.Method != http.MethodPost {
 		return nil, refuse(http.StatusBadRequest, "InvalidParameter", "The parameters are not a form.")
@@ -114,7 +121,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		form[name] = append(form[name], values...)
 	}
 	for name := range form {
-		if !strings.Contains(" Action Version Format Timestamp SignatureNonce RoleArn OIDCProviderArn OIDCToken RoleSessionName DurationSeconds Policy ", " "+name+" ") {
+		if !slices.Contains(assumeParameters, name) {
 			return nil, refuse(http.StatusBadRequest, "InvalidParameter", "There is no parameter %s.", name)
 		}
 	}
@@ -124,7 +131,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		}
 	}
 	stamp, err := time.Parse(time.RFC3339, form.Get("Timestamp"))
-	if err != nil || time.Since(stamp).Abs() > tolerance {
+	if err != nil || time.Now().Add(fault.skew()).Sub(stamp).Abs() > tolerance {
 		return nil, refuse(http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 	}
 	d, err := sessionDuration(form.Get("DurationSeconds"))
@@ -133,7 +140,7 @@ func (c *Cloud) assume(r request) (object, error) {
 		return nil, err
 	case c.role.ARN == "" || form.Get("RoleArn") != c.role.ARN:
 		return nil, refuse(http.StatusNotFound, "EntityNotExist.Role", "The role not exists.")
-	case form.Get("OIDCProviderArn") != c.role.ProviderARN:
+	case form.Get("OIDCProviderArn") != c.role.ProviderARN, fault.Kind == Deny:
 		return nil, refuse(http.StatusBadRequest, "AuthenticationFail.NoPermission", "This operation is forbidden by the trust policy of the role.")
 	case !c.tokens[form.Get("OIDCToken")]:
 		return nil, refuse(http.StatusBadRequest, "AuthenticationFail.OIDCToken.Expired", "This JSON Web Token has expired.")

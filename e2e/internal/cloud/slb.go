@@ -4,6 +4,7 @@ package cloud
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -106,6 +107,31 @@ func (a AccessList) key() string   { return a.ID }
 // ListenerKey is the key of a listener in its table.
 func ListenerKey(loadBalancer, protocol string, port int) string {
 	return loadBalancer + "/" + strconv.Itoa(port) + "/" + protocol
+}
+
+func (b LoadBalancer) copied() LoadBalancer {
+	b.Tags, b.Backends = maps.Clone(b.Tags), slices.Clone(b.Backends)
+	return b
+}
+
+func (l Listener) copied() Listener {
+	l.Tags = maps.Clone(l.Tags)
+	return l
+}
+
+func (g ServerGroup) copied() ServerGroup {
+	g.Backends = slices.Clone(g.Backends)
+	return g
+}
+
+func (c Certificate) copied() Certificate {
+	c.Names = slices.Clone(c.Names)
+	return c
+}
+
+func (a AccessList) copied() AccessList {
+	a.Entries = slices.Clone(a.Entries)
+	return a
 }
 
 func (b LoadBalancer) complete() LoadBalancer {

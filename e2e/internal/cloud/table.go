@@ -3,7 +3,6 @@
 package cloud
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +17,8 @@ var ErrMissing = errors.New("there is no such row")
 type row[T any] interface {
 	// key identifies the row in its table.
 	key() string
+	// copied shares nothing with the row.
+	copied() T
 	// complete fills in what an empty field stands for.
 	complete() T
 }
@@ -40,7 +41,7 @@ func (t *Table[T]) Set(rows ...T) {
 
 func (t *Table[T]) set(rows ...T) {
 	for _, r := range rows {
-		r = clone(r).complete()
+		r = r.copied().complete()
 		t.rows[r.key()] = r
 	}
 }
@@ -50,7 +51,7 @@ func (t *Table[T]) Get(key string) (T, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r, ok := t.rows[key]
-	return clone(r), ok
+	return r.copied(), ok
 }
 
 // Change changes a row in place, also to what Set would fill in otherwise: a field can
@@ -62,10 +63,10 @@ func (t *Table[T]) Change(key string, change func(*T)) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", key, ErrMissing)
 	}
-	r = clone(r)
+	r = r.copied()
 	change(&r)
 	delete(t.rows, key)
-	r = clone(r)
+	r = r.copied()
 	t.rows[r.key()] = r
 	return nil
 }
@@ -83,7 +84,11 @@ func (t *Table[T]) Remove(keys ...string) {
 func (t *Table[T]) All() []T {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return clone(t.sorted(func(T) bool { return true }))
+	rows := t.sorted(func(T) bool { return true })
+	for i := range rows {
+		rows[i] = rows[i].copied()
+	}
+	return rows
 }
 
 // sorted are the rows for which keep is true, sorted by their keys. They are not copies.
@@ -95,19 +100,6 @@ func (t *Table[T]) sorted(keep func(T) bool) []T {
 		}
 	}
 	return kept
-}
-
-// clone copies what consists of exported fields.
-func clone[T any](from T) (to T) {
-	b, err := json.Marshal(from)
-	if err == nil {
-		err = json.Unmarshal(b, &to)
-	}
-	if err != nil {
-		// Rows are made of texts, numbers, booleans, times, lists and maps.
-		panic(err)
-	}
-	return to
 }
 
 func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }

@@ -2,7 +2,10 @@
 
 package cloud
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // RouteTable is a route table of a VPC.
 type RouteTable struct {
@@ -35,6 +38,14 @@ type VSwitch struct {
 func (t RouteTable) key() string { return t.ID }
 func (e RouteEntry) key() string { return e.ID }
 func (s VSwitch) key() string    { return s.ID }
+
+func (t RouteTable) copied() RouteTable {
+	t.VSwitches = slices.Clone(t.VSwitches)
+	return t
+}
+
+func (e RouteEntry) copied() RouteEntry { return e }
+func (s VSwitch) copied() VSwitch       { return s }
 
 func (t RouteTable) complete() RouteTable {
 	or(&t.Type, "System")
