@@ -9,4 +9,5 @@
 (import 'nodelocaldns.libsonnet') +
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
+(import 'slbdrift.libsonnet') +
 (import 'exporter.libsonnet')
