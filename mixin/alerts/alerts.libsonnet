@@ -13,4 +13,5 @@
 (import 'vpc.libsonnet') +
 (import 'slbevents.libsonnet') +
 (import 'cloud.libsonnet') +
+(import 'slbdrift.libsonnet') +
 (import 'exporter.libsonnet')
