@@ -31,6 +31,7 @@ const (
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
 	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "reason", "server", "source", "subject", "type"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -67,7 +68,7 @@ func foreign() map[string]metric {
 }
 
 // ofCluster matches metrics of the cluster role.
-var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns|slb)_`)
 
 // aboutNodes matches metrics of the cluster role that name the node that they are about
 // as the target of a node would.
@@ -189,6 +190,7 @@ func TestNames(t *testing.T) {
 		"ack-exporter-dns.json",
 		"ack-exporter-health.json",
 		"ack-exporter-instances.json",
+		"ack-exporter-load-balancers.json",
 		"ack-exporter-node.json",
 		"ack-exporter-overview.json",
 	}

@@ -8,6 +8,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/slb/ccm"
+	"ack-exporter/collector/slb/drift"
 	"ack-exporter/collector/slb/inventory"
 )
 
@@ -85,13 +86,13 @@ var (
 
 // Families implements collector.Collector.
 func (*Collector) Families() []*collector.Family {
-	return []*collector.Family{
+	return append([]*collector.Family{
 		familyInfo, familyInstances, familyInstancesLimit, familyListeners, familyListenersLimit,
 		familyBackendServers, familyBackendServersLimit, familyAttachments, familyAttachmentsLimit, familyQuotaUsage,
 		familyServicePorts, familyPredicted, familyHeadroomNodes, familyHeadroomPorts, familyHeadroomBalancers,
 		familyScanBalancers, familyScanGroups, familyScanPendingBalancers, familyScanPendingGroups,
 		familyScanOldest, familyScanCalls, familyScanCallsLimit, familyScanStopped,
-	}
+	}, drift.Families()...)
 }
 
 // metrics makes the list of one refresh.

@@ -4,5 +4,6 @@
 (import 'cluster.libsonnet') +
 (import 'certificates.libsonnet') +
 (import 'instances.libsonnet') +
+(import 'load-balancers.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')

@@ -371,10 +371,10 @@ func TestRefreshNeverPartial(t *testing.T) {
 		aliyun.Refusal(aliyun.Action{}, 403, "Forbidden.RAM"), aliyun.Refusal(aliyun.Action{}, 400, "InvalidParameter"),
 		aliyun.Refusal(aliyun.Action{}, 400, "Throttling"),
 	}
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		s := newScan(t, 5+random.IntN(60))
-		s.balancers(1+random.IntN(25), random.IntN(5))
+		s.balancers(1+random.IntN(14), random.IntN(5))
 		s.cloud.PageSize = 1 + random.IntN(7)
 		w := inventory.Wanted{ClusterID: "c1"}
 		s.cloud.Before = func(aliyun.Action, map[string]any) error {
@@ -395,8 +395,8 @@ func TestRefreshNeverPartial(t *testing.T) {
 		}
 		s.cloud.Before = nil
 		complete := false
-		// The least that a refresh reads is one list or group, of 150.
-		for n := 0; n < 150 && !complete; n++ {
+		// The least that a refresh reads is one list or group, of 70.
+		for n := 0; n < 70 && !complete; n++ {
 			i, _ := s.refresh(w)
 			complete = i.Complete()
 		}
