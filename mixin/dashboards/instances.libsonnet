@@ -93,7 +93,14 @@ local dashboard = import '../lib/dashboard.libsonnet';
       'System events',
       'Nodes for whose instance the cloud has scheduled an event.',
       'none',
-      count('max by (%s) (%s)' % [q.labels(), events])
+      // No event is no series, and so is a listing that failed.
+      'count(max by (%s) (%s)) or 0 * count(%s == 1 and on (%s) %s == 1)' % [
+        q.labels(),
+        events,
+        q.gauge('ack_exporter_collector_success', 'collector="instances"'),
+        q.labels(),
+        q.gauge('ack_exporter_collector_applicable', 'collector="instances"'),
+      ]
     ) + d.any('yellow') + unknown + { alerts:: ['ACKInstanceSystemEvent'] },
     d.stat(
       'Masters',
@@ -121,7 +128,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
       [['Ends', false]],
     ) + d.noValue('none, or the API is not asked') + { alerts:: ['ACKInstanceExpiresSoon', 'ACKMasterInstanceExpiresSoon', 'ACKInstanceAutoRenewalOff', 'ACKInstanceReleaseScheduled'], w:: 24, h:: 10 },
     d.table(
-      'System events',
+      'System events that come next',
       'Events that the cloud has scheduled, and from when on each can happen; the first of each type.',
       ['1000 * %s' % events, '1000 * %s' % events],
       columns + [d.column('type', 'Event'), date('A', 'Not before'), distance('B', 'That is')],
@@ -132,14 +139,14 @@ local dashboard = import '../lib/dashboard.libsonnet';
   local wrong = [
     d.row('What is wrong'),
     d.table(
-      'Locked',
+      'Locked instances',
       'Locked instances. financial: something is not paid. security: the instance was stopped for what it did. recycling: a spot instance is being reclaimed.',
       [locked],
       columns + [d.column('reason', 'Reason'), yes('A', 'Now')],
       [['Node', false]],
     ) + unasked + { alerts:: ['ACKInstanceLocked', 'ACKInstanceReclaiming'] },
     d.table(
-      'Not running',
+      'Instances that do not run',
       'Instances that do not run. Those that look parked do so on purpose: autoscaling in fast mode keeps them.',
       ['%s == 0' % runs, '%s and %s %s == 0' % [parked, on, runs]],
       columns + [
@@ -177,7 +184,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
   local spot = [
     d.row('Spot instances'),
     d.table(
-      'Spot notices',
+      'Nodes that will be reclaimed',
       'Nodes that will be reclaimed, by what their own metadata service says.',
       [
         '1000 * %s and on (%s) %s == 1' % [termination, q.labels(), notice],
