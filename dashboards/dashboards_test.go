@@ -30,7 +30,7 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "product", "protocol", "result", "route_table_id", "server", "source", "subject", "use", "zone"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -67,7 +67,7 @@ func foreign() map[string]metric {
 }
 
 // ofCluster matches metrics of the cluster role.
-var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)_`)
 
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
@@ -177,6 +177,7 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"ack-exporter-certificates.json",
+		"ack-exporter-cloud-network.json",
 		"ack-exporter-cluster.json",
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",

@@ -3,5 +3,6 @@
 (import 'dns.libsonnet') +
 (import 'cluster.libsonnet') +
 (import 'certificates.libsonnet') +
+(import 'cloud-network.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')
