@@ -32,6 +32,7 @@ const (
 func foreign() map[string]metric {
 	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "reason", "server", "source", "subject", "type"}
 	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "product", "protocol", "result", "route_table_id", "server", "source", "subject", "use", "zone"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -73,6 +74,7 @@ var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns|slb)_`)
 // aboutNodes matches metrics of the cluster role that name the node that they are about
 // as the target of a node would.
 var aboutNodes = regexp.MustCompile(`^ack_(instance|node)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)_`)
 
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
@@ -185,6 +187,7 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"ack-exporter-certificates.json",
+		"ack-exporter-cloud-network.json",
 		"ack-exporter-cluster.json",
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",

@@ -315,7 +315,14 @@ func (c *check) labelsOfBinary(e *parser.BinaryExpr) labelSet {
 	case e.VectorMatching.Card == parser.CardManyToOne, e.Op.IsSetOperator(), e.Op.IsComparisonOperator() && !e.ReturnBool:
 		return left
 	}
-	return rest(left)
+	switch e.VectorMatching.Card {
+	case parser.CardManyToOne:
+		return left
+	case parser.CardOneToMany:
+		return right
+	default:
+		return rest(left)
+	}
 }
 
 func (c *check) labelsOfCall(e *parser.Call) labelSet {

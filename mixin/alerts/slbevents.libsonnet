@@ -40,13 +40,13 @@ local query = import '../lib/query.libsonnet';
           'ACKCloudAccountInArrears',
           ['SP-11', 'EV-05', 'EV-06'],
           function(step) services('arrears', step),
-          function(_) 'The load balancers of {{ $value }} Services cannot be set up, because the account is in arrears or its balance is too low.',
+          function(_) 'Services whose load balancers cannot be set up, because the account is in arrears or its balance is too low: {{ $value }}.',
         ) +
         a.steps(
           'ACKCloudRoleForbidden',
           ['LB-27'],
           function(step) services('forbidden', step),
-          function(_) 'The load balancers of {{ $value }} Services cannot be set up, because the role of the cluster lacks a right.',
+          function(_) 'Services whose load balancers cannot be set up, because the role of the cluster lacks a right: {{ $value }}.',
         ) +
         a.steps(
           'ACKServiceLoadBalancerNotFound',

@@ -27,7 +27,7 @@ local query = import '../lib/query.libsonnet';
           'ACKVSwitchUnknown',
           ['VP-01', 'VP-27'],
           function(_) q.ofCluster('ack_vpc_vswitches_unknown', extra=['use']) + ' > 0',
-          function(_) 'The API of the cloud does not tell how many addresses are free in {{ $value }} vSwitches of {{ $labels.use }}s.',
+          function(_) 'vSwitches of {{ $labels.use }}s of which the API of the cloud does not tell how many addresses are free: {{ $value }}.',
           summary='The API does not tell the free addresses of a vSwitch that the cluster uses',
           impact='Where the vSwitch is gone or misspelt in eni-config, pods get no addresses from it; else nobody is told when it runs out of them.',
           action='Compare eni-config with the vSwitches of the VPC; check that the exporter may describe them all.',
@@ -38,14 +38,16 @@ local query = import '../lib/query.libsonnet';
           function(step) |||
             %(limit)s
             - on (%(cluster)s) group_right () %(entries)s
-            < on (%(cluster)s) group_left () %(left)g * %(limit)s
-            or on (%(cluster)s, route_table_id) %(headroom)s < %(nodes)d
+            and on (%(cluster)s, route_table_id) (
+              %(entries)s / on (%(cluster)s) group_left () %(limit)s > %(above)g
+              or on (%(cluster)s, route_table_id) %(headroom)s < %(nodes)d
+            )
           ||| % {
             cluster: cluster,
             limit: q.ofCluster('ack_vpc_route_entries_limit'),
             entries: q.ofCluster('ack_vpc_route_entries', extra=['route_table_id']),
             headroom: q.ofCluster('ack_vpc_headroom_nodes', extra=['route_table_id']),
-            left: 1 - step.above,
+            above: step.above,
             nodes: step.nodes,
           },
           function(_) 'The route table {{ $labels.route_table_id }} has room for {{ $value }} more custom entries.',

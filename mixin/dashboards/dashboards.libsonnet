@@ -5,5 +5,6 @@
 (import 'certificates.libsonnet') +
 (import 'instances.libsonnet') +
 (import 'load-balancers.libsonnet') +
+(import 'cloud-network.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')
