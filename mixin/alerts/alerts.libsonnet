@@ -10,4 +10,5 @@
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
 (import 'slbdrift.libsonnet') +
+(import 'slb.libsonnet') +
 (import 'exporter.libsonnet')
