@@ -14,4 +14,6 @@
 (import 'slbevents.libsonnet') +
 (import 'cloud.libsonnet') +
 (import 'slbdrift.libsonnet') +
+(import 'slbdrift.libsonnet') +
+(import 'slb.libsonnet') +
 (import 'exporter.libsonnet')
