@@ -9,5 +9,6 @@
 (import 'nodelocaldns.libsonnet') +
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
+(import 'slbdrift.libsonnet') +
 (import 'slb.libsonnet') +
 (import 'exporter.libsonnet')
