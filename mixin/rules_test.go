@@ -785,7 +785,6 @@ const serverLabel = "server"
 // and what is recorded of them. What begins with one of them is about the cluster,
 // and about no node.
 var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|ack_instance_info$|(ack_(certificate|coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)|certmanager|coredns|container|kube_job)_)`)
-var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|(ack_(certificate|coredns|kubeproxy|nodelocaldns|slb)|certmanager|coredns|container|kube_job)_)`)
 
 // alertAnnotations are what each alert says.
 var alertAnnotations = []string{"summary", "description", "impact", "action", "risks", "runbook_url"}
