@@ -30,7 +30,7 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "kind", "quota"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
