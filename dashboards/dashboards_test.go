@@ -30,7 +30,7 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -67,7 +67,7 @@ func foreign() map[string]metric {
 }
 
 // ofCluster matches metrics of the cluster role.
-var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns|slb)_`)
 
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
@@ -181,6 +181,7 @@ func TestNames(t *testing.T) {
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",
 		"ack-exporter-health.json",
+		"ack-exporter-load-balancers.json",
 		"ack-exporter-node.json",
 		"ack-exporter-overview.json",
 	}

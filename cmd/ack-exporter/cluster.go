@@ -135,6 +135,7 @@ type slbFlags struct {
 	calls     int
 	quotas    map[string]string
 	apiServer []string
+	apiPorts  []int32
 }
 
 func (f *slbFlags) add(cmd *kingpin.CmdClause) {
@@ -147,17 +148,19 @@ func (f *slbFlags) add(cmd *kingpin.CmdClause) {
 		StringMapVar(&f.quotas)
 	cmd.Flag("collector."+name+".api-server", "Id of the load balancer of the API server, where it has no tag of the cluster; may be repeated.").
 		StringsVar(&f.apiServer)
+	cmd.Flag("collector."+name+".api-server-port", "Port that a listener of the load balancer of the API server may have; may be repeated, and the first must be there.").
+		Default("6443").Int32ListVar(&f.apiPorts)
 }
 
-func (f *slbFlags) collector(cloud cloud, flags *cloudFlags, stores *clusterStores, clients *kube.Clients) (collector.Collector, error) {
+func (f *slbFlags) collector(log *slog.Logger, cloud cloud, flags *cloudFlags, stores *clusterStores, clients *kube.Clients) (collector.Collector, error) {
 	quotas, err := slb.ParseLimits(f.quotas)
 	if err != nil {
 		return nil, fmt.Errorf("--collector.%s.quota: %w", f.name, err)
 	}
 	c, err := slb.New(slb.Config{
-		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
+		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer, APIServerPorts: f.apiPorts,
 		Calls: f.calls, Interval: f.interval, Quotas: quotas,
-		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery),
+		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery), Log: log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
@@ -285,7 +288,7 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
-	balancers, err := c.slb.collector(cloud, &c.cloud, stores, clients)
+	balancers, err := c.slb.collector(log, cloud, &c.cloud, stores, clients)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/slb/ccm"
+	"ack-exporter/collector/slb/drift"
 	"ack-exporter/collector/slb/inventory"
 )
 
@@ -85,19 +86,20 @@ var (
 
 // Families implements collector.Collector.
 func (*Collector) Families() []*collector.Family {
-	return []*collector.Family{
+	return append([]*collector.Family{
 		familyInfo, familyInstances, familyInstancesLimit, familyListeners, familyListenersLimit,
 		familyBackendServers, familyBackendServersLimit, familyAttachments, familyAttachmentsLimit, familyQuotaUsage,
 		familyServicePorts, familyPredicted, familyHeadroomNodes, familyHeadroomPorts, familyHeadroomBalancers,
 		familyScanBalancers, familyScanGroups, familyScanPendingBalancers, familyScanPendingGroups,
 		familyScanOldest, familyScanCalls, familyScanCallsLimit, familyScanStopped,
-	}
+	}, drift.Families()...)
 }
 
 // metrics makes the list of one refresh.
 type metrics struct {
 	found    *inventory.Inventory
 	services []ccm.Service
+	wanted   map[string]*prediction
 	limits   map[string]limit
 	counted  map[string]float64
 
@@ -109,7 +111,7 @@ func (m *metrics) put(f *collector.Family, value float64, labels ...string) {
 }
 
 func (m *metrics) add() {
-	used, wanted := usageOf(m.found), predict(m.services)
+	used, wanted := usageOf(m.found), m.wanted
 	m.addInfo()
 	m.addLimits()
 	m.addInstances()
@@ -153,8 +155,10 @@ func (m *metrics) addLimits() {
 		family *collector.Family
 		quota  string
 	}{
-		{familyInstancesLimit, quotaInstances}, {familyListenersLimit, quotaListeners},
-		{familyBackendServersLimit, quotaBackendServers}, {familyAttachmentsLimit, quotaBackendAttachments},
+		{familyInstancesLimit, quotaInstances},
+		{familyListenersLimit, quotaListeners},
+		{familyBackendServersLimit, quotaBackendServers},
+		{familyAttachmentsLimit, quotaBackendAttachments},
 	} {
 		m.put(l.family, m.limits[l.quota].value, m.limits[l.quota].source)
 		if counted, ok := m.counted[l.quota]; ok && l.quota != quotaInstances {

@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +20,14 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/slb/ccm"
+	"ack-exporter/collector/slb/drift"
 	"ack-exporter/collector/slb/inventory"
 	"ack-exporter/internal/aliyun"
 	"ack-exporter/internal/kube"
 )
+
+// maxLogged bounds how much one refresh logs of what differs.
+const maxLogged = 20
 
 // Config says what a Collector reads.
 type Config struct {
@@ -29,9 +36,10 @@ type Config struct {
 	Region string
 	// ClusterID is the id of the cluster; empty: what the labels of its nodes say.
 	ClusterID string
-	// APIServer are the ids of the load balancers of the API server, where they have no tag
-	// of the cluster.
-	APIServer []string
+	// APIServer are the ids of the load balancers of the API server, and APIServerPorts what
+	// drift.Config says of them. None: the one with the tag of the cluster.
+	APIServer      []string
+	APIServerPorts []int32
 	// Calls are how many calls about load balancers one refresh may make, and Interval is
 	// in how much time.
 	Calls    int
@@ -44,6 +52,8 @@ type Config struct {
 	Services  kube.Lister[*corev1.Service]
 	Nodes     kube.Lister[*corev1.Node]
 	Endpoints EndpointLister
+	// Log names what begins to differ from what Services want.
+	Log *slog.Logger
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -53,6 +63,8 @@ type Collector struct {
 	config  Config
 	scanner *inventory.Scanner
 	quotas  *quotaReader
+	watch   *drift.Watch
+	logged  map[driftKey]bool
 	stopped map[inventory.Stop]float64
 	// last is when the last refresh ended.
 	last time.Time
@@ -69,8 +81,11 @@ func New(config Config) (*Collector, error) {
 		config.Now = time.Now
 	}
 	c := &Collector{
-		config:  config,
-		quotas:  &quotaReader{api: config.API, region: config.Region, flags: config.Quotas, now: config.Now},
+		config: config,
+		quotas: &quotaReader{api: config.API, region: config.Region, flags: config.Quotas, now: config.Now},
+		watch: drift.NewWatch(drift.Config{
+			API: config.API, APIServers: config.APIServer, Ports: config.APIServerPorts, Now: config.Now,
+		}),
 		stopped: make(map[inventory.Stop]float64),
 	}
 	c.forget()
@@ -104,9 +119,9 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if c.config.Now().Sub(c.last) > collector.MaxAgeIntervals*c.config.Interval {
 		c.forget()
 	}
-	services := ccm.Compute(cluster)
+	predicted := newPredictor()
 	found, progress, scanErr := c.scanner.Refresh(ctx, inventory.Wanted{
-		ClusterID: cluster.ID, Services: services, LoadBalancers: c.config.APIServer,
+		ClusterID: cluster.ID, Services: servicesOf(cluster, predicted.add), LoadBalancers: c.config.APIServer,
 	})
 	c.calls.Store(int64(progress.Calls))
 	c.stopped[progress.Stopped]++
@@ -115,10 +130,93 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	}
 	c.last = c.config.Now()
 	limits, counted, quotaErr := c.quotas.read(ctx)
-	m := metrics{found: found, services: services, limits: limits, counted: counted}
+	services := toCompare(cluster, found)
+	m := metrics{found: found, services: services, wanted: predicted.balancers, limits: limits, counted: counted}
 	m.add()
 	m.addScan(progress, c.config.Calls, c.stopped)
-	return m.list, errors.Join(scanErr, quotaErr, endpointsErr)
+	drifted, driftErr := c.drift(ctx, cluster, services, found)
+	return append(m.list, drifted...), errors.Join(scanErr, quotaErr, endpointsErr, driftErr)
+}
+
+// servicesOf are the Services that have a load balancer, some at a time: the backends of
+// all of them at once can be millions. each sees them first.
+func servicesOf(cluster ccm.Cluster, each func(ccm.Service)) iter.Seq[ccm.Service] {
+	return func(yield func(ccm.Service) bool) {
+		for batch := range slices.Chunk(cluster.Services, servicesAtOnce) {
+			some := cluster
+			some.Services = batch
+			for _, s := range ccm.Compute(some) {
+				each(s)
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// toCompare are the Services without the backends of groups that are as wanted, so that of
+// most there is nothing left.
+func toCompare(cluster ccm.Cluster, found *inventory.Inventory) []ccm.Service {
+	asWanted := make(map[[2]string]bool)
+	for id, l := range found.Cluster {
+		for _, g := range l.Groups {
+			if g.AsWanted {
+				asWanted[[2]string{id, g.ID}], asWanted[[2]string{id, g.Name}] = true, true
+			}
+		}
+	}
+	return slices.Collect(servicesOf(cluster, func(s ccm.Service) {
+		for i := range s.Listeners {
+			g := &s.Listeners[i].Group
+			for _, key := range []string{g.ID, g.Name, g.OtherName} {
+				if key != "" && asWanted[[2]string{s.LoadBalancerID, key}] {
+					g.Known, g.Backends, g.Optional = false, nil, nil
+				}
+			}
+		}
+	}))
+}
+
+// drift is how load balancers differ from what is wanted. What is new is logged.
+func (c *Collector) drift(ctx context.Context, cluster ccm.Cluster, services []ccm.Service, found *inventory.Inventory) ([]prometheus.Metric, error) {
+	look := drift.Look{ClusterID: cluster.ID, Services: services, Inventory: found}
+	for _, n := range cluster.Nodes {
+		if i, ok := kube.InstanceOf(n); ok {
+			look.Instances = append(look.Instances, i.ID)
+		}
+	}
+	metrics, findings, err := c.watch.Metrics(ctx, look)
+	c.logNew(findings)
+	return metrics, err
+}
+
+// driftKey tells findings apart.
+type driftKey struct {
+	kind     drift.Kind
+	balancer string
+	service  types.NamespacedName
+}
+
+// logNew names what was not found the last time, and how many there are beyond maxLogged.
+func (c *Collector) logNew(findings []drift.Finding) {
+	now := make(map[driftKey]bool, len(findings))
+	added := 0
+	for _, f := range findings {
+		key := driftKey{f.Kind, f.LoadBalancerID, f.Service}
+		now[key] = true
+		if c.logged[key] {
+			continue
+		}
+		if added++; added <= maxLogged {
+			c.config.Log.Info("a load balancer is not as it should be", "kind", string(f.Kind), "load_balancer", f.LoadBalancerID,
+				"service", f.Service.String(), "count", f.Count, "details", strings.Join(f.Details, ", "))
+		}
+	}
+	if added > maxLogged {
+		c.config.Log.Info("more load balancers are not as they should be", "count", added-maxLogged)
+	}
+	c.logged = now
 }
 
 // cluster is what the cloud controller manager sees. endpointsErr is why endpoints of some

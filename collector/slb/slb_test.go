@@ -1,9 +1,11 @@
 package slb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"ack-exporter/collector"
 	"ack-exporter/collector/collectortest"
+	"ack-exporter/collector/slb/ccm"
 	"ack-exporter/collector/slb/slbtest"
 	"ack-exporter/internal/aliyun"
 	"ack-exporter/internal/kube"
@@ -27,11 +30,25 @@ type list[T any] []T
 
 func (l list[T]) List() ([]T, error) { return l, nil }
 
-// noEndpoints has no EndpointSlices, or fails.
-type noEndpoints struct{ err error }
+// endpoints are pods on these nodes behind each Service, or why they are not known.
+type endpoints struct {
+	nodes []string
+	err   error
+}
 
-func (n noEndpoints) ListEndpoints(context.Context, string, []string) (map[string][]*discoveryv1.EndpointSlice, error) {
-	return map[string][]*discoveryv1.EndpointSlice{}, n.err
+func (e endpoints) ListEndpoints(_ context.Context, _ string, services []string) (map[string][]*discoveryv1.EndpointSlice, error) {
+	found := make(map[string][]*discoveryv1.EndpointSlice)
+	for _, name := range services {
+		slice := &discoveryv1.EndpointSlice{AddressType: discoveryv1.AddressTypeIPv4}
+		for _, node := range e.nodes {
+			ready := true
+			slice.Endpoints = append(slice.Endpoints, discoveryv1.Endpoint{
+				Addresses: []string{"10.0.0.1"}, NodeName: &node, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+			})
+		}
+		found[name] = append(found[name], slice)
+	}
+	return found, e.err
 }
 
 func testNode(name string) *corev1.Node {
@@ -51,6 +68,9 @@ func testService(name, balancer string, policy corev1.ServiceExternalTrafficPoli
 		},
 		Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, ExternalTrafficPolicy: policy},
 	}
+	if balancer != "" {
+		s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+	}
 	for _, p := range ports {
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: fmt.Sprint("p", p), Port: p, NodePort: 30000 + p, Protocol: corev1.ProtocolTCP})
 	}
@@ -61,7 +81,7 @@ func testService(name, balancer string, policy corev1.ServiceExternalTrafficPoli
 // these instances as backends.
 func serve(s *corev1.Service, instances ...string) *slbtest.LoadBalancer {
 	l := &slbtest.LoadBalancer{
-		ID: s.Labels[kube.LoadBalancerIDLabel], Name: "a-" + s.Name, Spec: "slb.s1.small", AddressType: "internet", ClusterID: "c1",
+		ID: s.Labels[kube.LoadBalancerIDLabel], Name: ccm.DefaultName(s.UID), Owner: ccm.DefaultName(s.UID), Spec: "slb.s1.small", AddressType: "internet", ClusterID: "c1",
 	}
 	for _, p := range s.Spec.Ports {
 		g := &slbtest.Group{
@@ -84,7 +104,11 @@ func shop() (*slbtest.Cloud, Config) {
 	cloud := slbtest.New()
 	cloud.Add(
 		serve(web, "i-n1", "i-n2", "i-n3"), serve(mail, "i-n1"),
-		&slbtest.LoadBalancer{ID: "lb-api", Name: "apiserver", Spec: "slb.s2.small", AddressType: "intranet", ClusterID: "c1"},
+		&slbtest.LoadBalancer{
+			ID: "lb-api", Name: "apiserver", Spec: "slb.s2.small", AddressType: "intranet", ClusterID: "c1",
+			Listeners: []slbtest.Listener{{Port: 6443, Protocol: "tcp", Group: "rsp-api"}},
+			Groups:    []*slbtest.Group{{ID: "rsp-api", Name: "apiserver", Backends: []slbtest.Backend{{ServerID: "eni-1", ServerIP: "10.0.1.1", Type: "eni", Port: 6443}}}},
+		},
 		&slbtest.LoadBalancer{ID: "lb-others", AddressType: "internet"},
 	)
 	cloud.Quotas = []slbtest.Quota{
@@ -99,8 +123,9 @@ func shop() (*slbtest.Cloud, Config) {
 			{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "internal"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP}},
 		},
 		Nodes:     list[*corev1.Node]{testNode("n1"), testNode("n2"), testNode("n3")},
-		Endpoints: noEndpoints{},
+		Endpoints: endpoints{nodes: []string{"n1"}},
 		Quotas:    Limits{"slb_quota_backendservers_num": 400, "slb_quota_listeners_num": 1},
+		Log:       slog.New(slog.DiscardHandler),
 		Now:       func() time.Time { return time.Date(2030, 1, 5, 18, 0, 0, 0, time.UTC) },
 	}
 }
@@ -221,7 +246,7 @@ func TestCollectParts(t *testing.T) {
 	t.Run("endpoints", func(t *testing.T) {
 		t.Parallel()
 		_, config := shop()
-		config.Endpoints = noEndpoints{collector.ErrForbidden}
+		config.Endpoints = endpoints{err: collector.ErrForbidden}
 		got, err := collectortest.Collect(t, newCollector(t, config))
 		if !errors.Is(err, collector.ErrForbidden) || !strings.Contains(got, `ack_slb_predicted_backends{load_balancer_id="lb-web",reading="attachments"} 6`) ||
 			strings.Contains(got, `ack_slb_predicted_backends{load_balancer_id="lb-mail"`) {
@@ -237,6 +262,63 @@ func TestCollectParts(t *testing.T) {
 			t.Errorf("%v\n%s", err, got)
 		}
 	})
+}
+
+// TestCollectDrift proves that what differs is told, counted and logged once, and that nothing is
+// said of a group of which something else is wanted since it was read.
+func TestCollectDrift(t *testing.T) {
+	t.Parallel()
+	cloud, config := shop()
+	var log bytes.Buffer
+	config.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c := newCollector(t, config)
+	collect := func() string {
+		t.Helper()
+		got, err := collectortest.Collect(t, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := collect(); strings.Contains(got, "ack_slb_drift{") || log.Len() > 0 {
+		t.Fatalf("before:\n%s%s", log.String(), got)
+	}
+	group := cloud.LoadBalancers["lb-web"].Groups[0]
+	group.Backends = append(group.Backends[:2], slbtest.ECS(30080, "i-others")...)
+	for range 2 {
+		got := collect()
+		for _, want := range []string{
+			`ack_slb_drift{kind="backend_missing",load_balancer_id="lb-web",namespace="shop",service="web"} 1`,
+			`ack_slb_drift_changes_total{kind="backend_missing"} 1`, `ack_slb_drift_changes_total{kind="gone"} 0`,
+		} {
+			if !strings.Contains(got, want+"\n") {
+				t.Errorf("no %s", want)
+			}
+		}
+	}
+	if n := strings.Count(log.String(), "kind=backend_missing load_balancer=lb-web service=shop/web count=1"); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+
+	group.Backends = slbtest.ECS(30080, "i-n1", "i-n2", "i-n3")
+	if got := collect(); strings.Contains(got, "ack_slb_drift{") || !strings.Contains(got, `ack_slb_drift_changes_total{kind="backend_missing"} 1`) {
+		t.Errorf("mended:\n%s", got)
+	}
+	// A node more, and no group is read any more.
+	c.config.Nodes = append(config.Nodes.(list[*corev1.Node]), testNode("n4"))
+	cloud.Before = func(action aliyun.Action, _ map[string]any) error {
+		if action.Name == "DescribeVServerGroupAttribute" {
+			return aliyun.ErrBudget
+		}
+		return nil
+	}
+	if got := collect(); strings.Contains(got, "ack_slb_drift{") || !strings.Contains(got, `ack_slb_predicted_backends{load_balancer_id="lb-web",reading="servers"} 4`) {
+		t.Errorf("a node more:\n%s", got)
+	}
+	cloud.Before = nil
+	if got := collect(); !strings.Contains(got, `ack_slb_drift{kind="backend_missing",load_balancer_id="lb-web",namespace="shop",service="web"} 2`) {
+		t.Errorf("read again:\n%s", got)
+	}
 }
 
 // TestCollectInterrupted proves that throttling is counted, and no failure.
@@ -294,8 +376,8 @@ func TestRest(t *testing.T) {
 	if _, err := collectortest.Collect(t, c); err != nil {
 		t.Fatal(err)
 	}
-	// One page, one batch of listeners, three lists, three groups.
-	if want := 8 * 5 * time.Minute / 20; c.Rest() != want {
+	// One page, one batch of listeners, three lists, four groups.
+	if want := 9 * 5 * time.Minute / 20; c.Rest() != want {
 		t.Errorf("rests for %s, not %s", c.Rest(), want)
 	}
 }

@@ -11,8 +11,11 @@ import (
 	"ack-exporter/internal/aliyun"
 )
 
-// ClusterTag is the tag on load balancers of a cluster.
-const ClusterTag = "ack.aliyun.com"
+// The tags on load balancers of a cluster: which cluster it is, and which Service.
+const (
+	ClusterTag = "ack.aliyun.com"
+	OwnerTag   = "kubernetes.do.not.delete"
+)
 
 // Cloud answers as the API does. It is not safe for concurrent use.
 type Cloud struct {
@@ -29,8 +32,10 @@ type Cloud struct {
 // LoadBalancer is a load balancer.
 type LoadBalancer struct {
 	ID, Name, Spec, AddressType, ClusterID string
-	Listeners                              []Listener
-	Groups                                 []*Group
+	// Owner is the name by which the cloud controller manager tags what it made.
+	Owner     string
+	Listeners []Listener
+	Groups    []*Group
 }
 
 // Listener is a listener.
@@ -132,8 +137,11 @@ func (c *Cloud) loadBalancers(parameters map[string]any) ([]byte, error) {
 		if l.ClusterID != "" {
 			tags = append(tags, object{"TagKey": ClusterTag, "TagValue": l.ClusterID})
 		}
+		if l.Owner != "" {
+			tags = append(tags, object{"TagKey": OwnerTag, "TagValue": l.Owner})
+		}
 		rows = append(rows, object{
-			"LoadBalancerId": id, "LoadBalancerName": l.Name, "LoadBalancerStatus": "active", "AddressType": l.AddressType,
+			"DeleteProtection": "on", "ModificationProtectionStatus": "ConsoleProtection", "LoadBalancerId": id, "LoadBalancerName": l.Name, "LoadBalancerStatus": "active", "AddressType": l.AddressType,
 			"LoadBalancerSpec": l.Spec, "Tags": object{"Tag": tags},
 		})
 	}
