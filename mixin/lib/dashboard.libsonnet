@@ -81,7 +81,8 @@ local query = import 'query.libsonnet';
       ],
 
       // Since when each alert is active, in milliseconds. What tells alerts of one name and node apart is the label
-      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate.
+      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate, and an SLB instance
+      // and what is wrong with it.
       alertsSince::
         local since = 'ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s}' % [
           join(['alertname=~"ACK.+"', selected]),
@@ -90,7 +91,7 @@ local query = import 'query.libsonnet';
         '1000 * max by (severity, alertname, %s, about) (label_replace(label_join(%s, "about", " ", %s), "about", "$1", "about", " *(.*?) *"))' % [
           q.labels(),
           since,
-          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'quota']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'kind', 'quota']]),
         ],
 
       // How many of the series are 0, which stands for no.
