@@ -71,13 +71,8 @@ func joined(t *testing.T, query string) []string {
 
 // TestAlertTableKnowsLabels proves that the tables of alerts show the label that
 // tells alerts of one name and node apart, and that no alert has two of them,
-<<<<<<< HEAD
-// which would be joined to one line, but for those that name a certificate, or what is wrong
-// with a load balancer.
-=======
 // which would be joined to one line, but for those that name a certificate, and what is
 // wrong with which load balancer.
->>>>>>> h/drift
 func TestAlertTableKnowsLabels(t *testing.T) {
 	t.Parallel()
 	pack, err := mixin.Render("{}")
@@ -102,17 +97,10 @@ func TestAlertTableKnowsLabels(t *testing.T) {
 				own[label] = label != "cluster" && label != "node"
 			}
 			maps.DeleteFunc(own, func(_ string, own bool) bool { return !own })
-<<<<<<< HEAD
-			labels := slices.Sorted(maps.Keys(own))
-			isOther := func(label string) bool { return !slices.Contains(certificate, label) }
-			if len(own) > 1 && slices.ContainsFunc(labels, isOther) && !slices.Equal(labels, []string{"kind", "load_balancer_id"}) {
-				t.Errorf("%s: more than one label tells its alerts apart: %v", rule.Alert, labels)
-=======
 			names := slices.Sorted(maps.Keys(own))
 			isOther := func(label string) bool { return !slices.Contains(certificate, label) }
 			if len(own) > 1 && slices.ContainsFunc(names, isOther) && !slices.Equal(names, drifted) {
 				t.Errorf("%s: more than one label tells its alerts apart: %v", rule.Alert, names)
->>>>>>> h/drift
 			}
 			maps.Copy(used, own)
 		}
