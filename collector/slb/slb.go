@@ -209,7 +209,7 @@ func (c *Collector) logNew(findings []drift.Finding) {
 			continue
 		}
 		if added++; added <= maxLogged {
-			c.config.Log.Info("a load balancer is not as it should be", "kind", string(f.Kind), "load_balancer", f.LoadBalancerID,
+			c.config.Log.Info("a load balancer is not as it should be", "kind", string(f.Kind), "load_balancer_id", f.LoadBalancerID,
 				"service", f.Service.String(), "count", f.Count, "details", strings.Join(f.Details, ", "))
 		}
 	}

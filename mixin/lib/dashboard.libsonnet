@@ -83,7 +83,8 @@ local query = import 'query.libsonnet';
       ],
 
       // Since when each alert is active, in milliseconds. What tells alerts of one name and node apart is the label
-      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate.
+      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate, and an SLB instance
+      // and what is wrong with it.
       alertsSince::
         local since = 'ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s}' % [
           join(['alertname=~"ACK.+"', selected]),
@@ -93,6 +94,7 @@ local query = import 'query.libsonnet';
           q.labels(),
           since,
           join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'product', 'protocol', 'reason', 'result', 'route_table_id', 'server', 'type', 'use', 'zone', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'quota']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'kind', 'quota']]),
         ],
 
       // How many of the series are 0, which stands for no.
@@ -342,6 +344,7 @@ local query = import 'query.libsonnet';
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
       meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, Service, zone, route table or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, load balancer or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.width(90),
