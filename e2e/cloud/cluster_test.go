@@ -230,9 +230,9 @@ func (s *scene) changesOfCloud(t *testing.T) []change {
 		{"a backend is removed", func() error {
 			return account.ServerGroups.Change(group, func(g *cloud.ServerGroup) { g.Backends = g.Backends[1:] })
 		}, drifted(1, web, cloudcluster.Web, "backend_missing")},
-		{"a tag is removed", func() error {
-			return account.LoadBalancers.Change(cart, func(b *cloud.LoadBalancer) { delete(b.Tags, cloud.TagCluster) })
-		}, drifted(1, cart, cloudcluster.Cart, "tag")},
+		{"tags are removed", func() error {
+			return account.LoadBalancers.Change(cart, func(b *cloud.LoadBalancer) { b.Tags = nil })
+		}, drifted(2, cart, cloudcluster.Cart, "tag")},
 		{"a listener is added by hand, with a certificate that does not exist", func() error {
 			account.Listeners.Set(cloud.Listener{LoadBalancerID: cart, Protocol: "https", Port: 444, CertificateID: "1_none"})
 			return nil

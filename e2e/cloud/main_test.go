@@ -3,12 +3,14 @@
 // Package cloud tests the client of the cloud's API, package internal/aliyun, against
 // the simulated cloud of e2e/internal/cloud: what it returns, with which rights, and
 // what becomes of it when calls fail in every way. And it tests the simulation: with
-// requests that were tampered with, and with the vendor's own SDK for Node.js.
+// requests that were tampered with, and with the vendor's own SDK for Node.js. Last, it
+// has the cluster role of the whole program look at a cluster, of a real API server, in
+// such a cloud.
 //
 //	go test -tags e2e ./e2e/cloud
 //
-// It needs node, npm and its registry, and root for one test. Nothing but npm leaves the
-// machine.
+// It needs node, npm and its registry, and root for tests with namespaces. Nothing but npm
+// leaves the machine.
 package cloud
 
 import (

@@ -14,6 +14,4 @@
 (import 'slbevents.libsonnet') +
 (import 'cloud.libsonnet') +
 (import 'slbdrift.libsonnet') +
-(import 'slbdrift.libsonnet') +
-(import 'slb.libsonnet') +
 (import 'exporter.libsonnet')
