@@ -143,11 +143,9 @@ func (c *cloudScene) listener(t *testing.T) fault {
 	}
 	return fault{
 		alert: monitoringtest.Alert{
-			Name: "ACKLoadBalancerListenersDiffer", Severity: monitoringtest.Critical,
-			Labels: map[string]string{
-				"load_balancer_id": id, "namespace": cloudcluster.Shop, "service": cloudcluster.Web, "kind": "listener_missing",
-			},
-			Description: `The load balancer ` + id + ` of the Service shop/web has no listener for ports of the Service \(1\)\.`,
+			Name: "ACKSLBListenersDiffer", Severity: monitoringtest.Critical,
+			Labels:      map[string]string{"load_balancer_id": id, "kind": "listener_missing"},
+			Description: `SLB instance ` + id + ` has no listener for ports of a Service \(1\)\. Services: shop/web\.`,
 		},
 		doWrong:  func() error { c.Cloud.Listeners.Remove(key); return nil },
 		doMended: func() error { c.Cloud.Listeners.Set(before); return nil },

@@ -43,7 +43,7 @@ func (d *demo) listener(ctx context.Context, c clusters) error {
 	if err != nil {
 		return err
 	}
-	return d.playActs(ctx, "critical", "ACKLoadBalancerListenersDiffer",
+	return d.playActs(ctx, "critical", "ACKSLBListenersDiffer",
 		act{"WRONG    in the console of the cloud somebody deletes the listener 80 of the load balancer of the Service shop/web", monitoring.Firing, func(context.Context) error {
 			c.cloud.Cloud.Listeners.Remove(cloud.ListenerKey(id, "http", 80))
 			return nil

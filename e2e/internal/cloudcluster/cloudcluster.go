@@ -290,8 +290,8 @@ const ShortAlerts = `{
 		// A refresh can come between a change of a Service and what the cloud controller manager does about it.
 		local settled = { 'for': '6s' };
 		{
-			ACKLoadBalancerListenersDiffer+: { warning+: settled, critical+: settled },
-			ACKLoadBalancerBackendsDiffer+: { warning+: settled },
+			ACKSLBListenersDiffer+: { warning+: settled, critical+: settled },
+			ACKSLBBackendsDiffer+: { warning+: settled },
 			ACKInstanceExpiresSoon+: second,
 			ACKPodAddressesShort+: second,
 			// On a busy machine a refresh takes longer than it may.
