@@ -30,7 +30,7 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "reason", "server", "source", "subject", "type"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -69,6 +69,10 @@ func foreign() map[string]metric {
 // ofCluster matches metrics of the cluster role.
 var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
 
+// aboutNodes matches metrics of the cluster role that name the node that they are about
+// as the target of a node would.
+var aboutNodes = regexp.MustCompile(`^ack_(instance|node)_`)
+
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
 // families are the metrics that the exporter has. Of a histogram, panels show
@@ -88,6 +92,9 @@ func families(t *testing.T) map[string]metric {
 		m := metric{counter: line[3] == "counter", scraped: true, ofCluster: ofCluster.MatchString(line[1])}
 		if line[2] != "" {
 			m.labels = strings.Split(line[2], ",")
+		}
+		if aboutNodes.MatchString(line[1]) {
+			m.labels = slices.DeleteFunc(m.labels, func(label string) bool { return label == "node" })
 		}
 		name := line[1]
 		if line[3] == "histogram" {
@@ -181,6 +188,7 @@ func TestNames(t *testing.T) {
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",
 		"ack-exporter-health.json",
+		"ack-exporter-instances.json",
 		"ack-exporter-node.json",
 		"ack-exporter-overview.json",
 	}

@@ -140,6 +140,32 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKKernelMemoryShort: { warning: { window: '15m', 'for': '0m' } },
       // The notice comes 5 minutes ahead: there is no time to wait. It was part of the deal, so that it calls nobody at night.
       ACKSpotInterruptionNotice: { warning: { 'for': '0m' } },
+      ACKInstanceReclaiming: { warning: { 'for': '0m' } },
+      // Until a node that is cut off is not Ready any more: such a one has been seen to report the condition.
+      ACKNodeInstanceExpired: { warning: { 'for': '1m' } },
+      // Longer than the plug-in takes to come back after a restart.
+      ACKNodeInstanceExpiredUnknown: { warning: { 'for': '1h' } },
+      // Days. renewing: what renews itself counts too. for: longer than the API may refuse to tell what does.
+      ACKInstanceExpiresSoon: {
+        warning: { days: threshold('SP-04', 'warning'), 'for': '1h' },
+        critical: { days: threshold('SP-04', 'critical'), renewing: true, 'for': '15m' },
+      },
+      // renewing: days of what renews itself.
+      ACKMasterInstanceExpiresSoon: {
+        critical: { days: threshold('SP-05', 'critical'), renewing: threshold('SP-05', 'renewing'), 'for': '1h' },
+      },
+      // From so many days before the end on, until ACKInstanceExpiresSoon tells.
+      ACKInstanceAutoRenewalOff: { warning: { days: threshold('SP-06', 'warning'), 'for': '1h' } },
+      // Somebody has set that time: it is no surprise, and calls nobody.
+      ACKInstanceReleaseScheduled: { warning: { days: threshold('SP-04', 'critical'), 'for': '15m' } },
+      // Longer than an instance takes to restart, or the autoscaler to remove a node, as the API tells every 5 minutes.
+      ACKInstanceNotRunning: { warning: { 'for': '15m' } },
+      ACKInstanceLocked: { warning: { 'for': '15m' } },
+      // Nodes of instances that are gone are removed within minutes. It may be a right that is missing, which can wait.
+      ACKInstanceUnknown: { warning: { 'for': '6h' } },
+      ACKInstanceSystemEvent: { warning: { 'for': '5m' } },
+      // Longer than an instance takes to restart, and a replica of the exporter to lead.
+      ACKMastersTooFew: { warning: { below: threshold('SP-05', 'masters'), 'for': '30m' } },
       // Burn rates: factor times what dnsProbes.objective leaves, in a long and a
       // short window. So many failures in the short one, since a single lost
       // packet is not worth a call. A node is probed for age before it counts:

@@ -27,6 +27,7 @@ import (
 	"ack-exporter/collector/certificate"
 	"ack-exporter/collector/coredns"
 	"ack-exporter/collector/dnsprobe"
+	"ack-exporter/collector/instance"
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
 	"ack-exporter/internal/kube"
@@ -65,6 +66,8 @@ type clusterCommand struct {
 
 	bundles   bundlesFlags
 	endpoints endpointsFlags
+
+	instances, instanceConditions *collectorFlags
 
 	cloud cloudFlags
 }
@@ -145,6 +148,8 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
+	c.instances = addBackgroundCollector(cmd, "instances", "instances of the nodes, as the API of the cloud has them; needs --cloud.credentials", "5m").slow()
+	c.instanceConditions = addBackgroundCollector(cmd, "instance_conditions", "nodes whose instance is about to be released, as the node problem detector has it", "15s")
 	c.cloud.add(cmd)
 	return c
 }
@@ -262,6 +267,8 @@ func (c *clusterCommand) specs(
 		{c.bundles.collectorFlags, election.Gate(bundles)},
 		// Its certificate can be why the API server says nothing of the leader.
 		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
+		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: c.cloud.region}))},
+		{c.instanceConditions, election.Gate(instance.NewConditions(stores.nodes))},
 	} {
 		if !choice.flags.enabled {
 			continue
@@ -271,6 +278,10 @@ func (c *clusterCommand) specs(
 			return nil, err
 		}
 		spec.MaxAge = min(collector.MaxAgeIntervals*spec.Interval, spec.Interval+maxLate)
+		if choice.flags.isSlow {
+			// The next one is due after an interval, and done up to another one later.
+			spec.MaxAge += spec.Interval
+		}
 		specs = append(specs, spec)
 	}
 	return specs, nil

@@ -102,6 +102,8 @@ type collectorFlags struct {
 	enabled    bool
 	background bool
 	interval   time.Duration // where background
+	// isSlow: a refresh may take as long as the interval.
+	isSlow bool
 }
 
 func addCollector(cmd *kingpin.CmdClause, name, help string) *collectorFlags {
@@ -115,6 +117,12 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 	f.background = true
 	cmd.Flag("collector."+name+".interval", "Pause between two refreshes of the collector "+name+".").
 		Default(interval).DurationVar(&f.interval)
+	return f
+}
+
+// slow says that a refresh may take as long as the interval.
+func (f *collectorFlags) slow() *collectorFlags {
+	f.isSlow = true
 	return f
 }
 
@@ -156,7 +164,7 @@ func addNodeCommand(app *kingpin.Application) *nodeCommand {
 
 // newInstance makes the collector of the metadata service. Only a service that
 // somebody names is asked outside ECS.
-func newInstance(endpoint string, sysfs hostfs.Sysfs) (*instance.Collector, error) {
+func newInstance(endpoint string, sysfs hostfs.Sysfs) (*instance.Metadata, error) {
 	named := endpoint != ""
 	if !named {
 		endpoint = metadata.DefaultEndpoint
@@ -165,7 +173,7 @@ func newInstance(endpoint string, sysfs hostfs.Sysfs) (*instance.Collector, erro
 	if err != nil {
 		return nil, err
 	}
-	return instance.New(instance.Config{Client: client, Sysfs: sysfs, Anywhere: named})
+	return instance.NewMetadata(instance.MetadataConfig{Client: client, Sysfs: sysfs, Anywhere: named})
 }
 
 // specs makes the collectors that are switched on.
@@ -218,7 +226,8 @@ func (n *nodeCommand) specs(log *slog.Logger) ([]collector.Spec, error) {
 	return specs, nil
 }
 
-// backgroundTimeout is the longest time that a refresh in the background takes.
+// backgroundTimeout is the longest time that a refresh in the background takes, unless
+// it is a slow one.
 const backgroundTimeout = time.Minute
 
 func (f *collectorFlags) spec(c collector.Collector, scrapeTimeout time.Duration) (collector.Spec, error) {
@@ -228,12 +237,11 @@ func (f *collectorFlags) spec(c collector.Collector, scrapeTimeout time.Duration
 	if f.interval < time.Second {
 		return collector.Spec{}, fmt.Errorf("--collector.%s.interval: %s is shorter than 1s", f.name, f.interval)
 	}
-	return collector.Spec{
-		Name: f.name, Collector: c,
-		Interval: f.interval,
-		Timeout:  min(f.interval, backgroundTimeout),
-		Spread:   time.Second,
-	}, nil
+	timeout := f.interval
+	if !f.isSlow {
+		timeout = min(timeout, backgroundTimeout)
+	}
+	return collector.Spec{Name: f.name, Collector: c, Interval: f.interval, Timeout: timeout, Spread: time.Second}, nil
 }
 
 // run serves until ctx ends.

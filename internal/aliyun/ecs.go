@@ -19,6 +19,9 @@ type Instance struct {
 	ZoneID string `json:"ZoneId"`
 	// Status is Pending, Running, Starting, Stopping or Stopped.
 	Status string
+	// StoppedMode is KeepCharging or StopCharging (economical mode) where the instance is
+	// stopped, and else Not-applicable.
+	StoppedMode string
 	// ChargeType is PostPaid (by use) or PrePaid (subscription).
 	ChargeType string `json:"InstanceChargeType"`
 	// SpotStrategy is NoSpot, SpotWithPriceLimit or SpotAsPriceGo.

@@ -108,7 +108,7 @@ type listing struct {
 
 func listings() []listing {
 	i := Instance{
-		ID: "i-a", Name: "n", Type: "ecs.g6.large", ZoneID: "cn-x-a", Status: "Running", ChargeType: "PostPaid", SpotStrategy: "SpotAsPriceGo",
+		ID: "i-a", Name: "n", Type: "ecs.g6.large", ZoneID: "cn-x-a", Status: "Running", StoppedMode: "Not-applicable", ChargeType: "PostPaid", SpotStrategy: "SpotAsPriceGo",
 		ExpiredTime: Time{time.Date(2099, 12, 31, 15, 59, 0, 0, time.UTC)},
 		Tags:        tags{[]Tag{{"ack.aliyun.com", "c1"}}},
 	}

@@ -3,5 +3,6 @@
 (import 'dns.libsonnet') +
 (import 'cluster.libsonnet') +
 (import 'certificates.libsonnet') +
+(import 'instances.libsonnet') +
 (import 'node.libsonnet') +
 (import 'health.libsonnet')

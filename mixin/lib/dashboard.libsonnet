@@ -24,6 +24,8 @@ local query = import 'query.libsonnet';
       labels:: q.labels,
       gauge(metric, matchers='', extra=[]):: q.gauge(metric, selectedAnd(matchers), extra),
       exporters():: q.exporters(selected),
+      // Of what the cluster role says of nodes, for dashboards that do not choose nodes.
+      ofNode(metric, matchers='', extra=[]):: q.ofNode(metric, selectedAnd(matchers), extra),
       ofCluster(metric, matchers='', extra=[]):: q.ofCluster(metric, selectedAnd(matchers), extra),
       rate(metric, matchers='', extra=[]):: q.rate(metric, '$__rate_interval', selectedAnd(matchers), extra),
       // Growth within the resolution of a graph.
@@ -90,7 +92,7 @@ local query = import 'query.libsonnet';
         '1000 * max by (severity, alertname, %s, about) (label_replace(label_join(%s, "about", " ", %s), "about", "$1", "about", " *(.*?) *"))' % [
           q.labels(),
           since,
-          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'server', 'source', 'location', 'key', 'subject']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'protocol', 'reason', 'server', 'type', 'source', 'location', 'key', 'subject']]),
         ],
 
       // How many of the series are 0, which stands for no.
@@ -339,7 +341,7 @@ local query = import 'query.libsonnet';
     // The table of the alerts that fire.
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
-      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, reason, server, type or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.width(90),

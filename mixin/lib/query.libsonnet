@@ -40,6 +40,16 @@
     ofCluster(metric, matchers='', extra=[])::
       'max by (%s) (%s)' % [join([config.clusterLabel] + extra), self.select(metric, matchers)],
 
+    // A gauge of the cluster role about nodes, under our name of the label: a series for each node and value of the labels
+    // in extra. Where two replicas tell for a while, the largest.
+    ofNode(metric, matchers='', extra=[])::
+      local series = self.select(metric, matchers);
+      'max by (%s) (%s)' % [
+        self.labels(extra),
+        if config.nodeLabel == 'node' then series
+        else 'label_replace(%s, "%s", "$1", "node", "(.+)")' % [series, config.nodeLabel],
+      ],
+
     // Certificates lie on nodes, where these are the sources, or belong to the cluster: matchers of both.
     nodeSources:: 'file|kubeconfig',
     ofNodes:: 'source=~"%s"' % self.nodeSources,

@@ -44,13 +44,13 @@ func sysfs(t *testing.T, vendor, product string) hostfs.Sysfs {
 	return hostfs.Sysfs(root)
 }
 
-func newCollector(t *testing.T, config instance.Config, client metadata.Config) *instance.Collector {
+func newCollector(t *testing.T, config instance.MetadataConfig, client metadata.Config) *instance.Metadata {
 	t.Helper()
 	var err error
 	if config.Client, err = metadata.New(client); err != nil {
 		t.Fatal(err)
 	}
-	c, err := instance.New(config)
+	c, err := instance.NewMetadata(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 			}
 			server := httptest.NewServer(s)
 			defer server.Close()
-			c := newCollector(t, instance.Config{Anywhere: true}, metadata.Config{Endpoint: server.URL})
+			c := newCollector(t, instance.MetadataConfig{Anywhere: true}, metadata.Config{Endpoint: server.URL})
 			got, err := collectortest.Collect(t, c)
 			if err != nil {
 				t.Fatal(err)
@@ -90,20 +90,20 @@ func TestOnlyOnECS(t *testing.T) {
 		"another product":    sysfs(t, "Alibaba Cloud", "Alibaba Cloud"),
 		"no firmware tables": hostfs.Sysfs(t.TempDir()),
 	} {
-		c := newCollector(t, instance.Config{Sysfs: host}, metadata.Config{Endpoint: metadata.DefaultEndpoint, Dial: never})
+		c := newCollector(t, instance.MetadataConfig{Sysfs: host}, metadata.Config{Endpoint: metadata.DefaultEndpoint, Dial: never})
 		if got, err := collectortest.Collect(t, c); !errors.Is(err, collector.ErrNotApplicable) || got != "" {
 			t.Errorf("%s: %v\n%s", name, err, got)
 		}
 	}
 	unreadable := sysfs(t, strings.Repeat("x", 3<<20), "")
-	c := newCollector(t, instance.Config{Sysfs: unreadable}, metadata.Config{Endpoint: metadata.DefaultEndpoint, Dial: never})
+	c := newCollector(t, instance.MetadataConfig{Sysfs: unreadable}, metadata.Config{Endpoint: metadata.DefaultEndpoint, Dial: never})
 	if got, err := collectortest.Collect(t, c); errors.Is(err, collector.ErrNotApplicable) || err == nil || got != "" {
 		t.Errorf("unreadable: %v\n%s", err, got)
 	}
 
 	var dialled atomic.Int32
 	dial := metadatatest.Dial(t, metadatatest.New())
-	c = newCollector(t, instance.Config{Sysfs: sysfs(t, "Alibaba Cloud", "Alibaba Cloud ECS")}, metadata.Config{
+	c = newCollector(t, instance.MetadataConfig{Sysfs: sysfs(t, "Alibaba Cloud", "Alibaba Cloud ECS")}, metadata.Config{
 		Endpoint: metadata.DefaultEndpoint,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			dialled.Add(1)
@@ -118,7 +118,7 @@ func TestOnlyOnECS(t *testing.T) {
 
 func TestNoClient(t *testing.T) {
 	t.Parallel()
-	if _, err := instance.New(instance.Config{}); err == nil {
+	if _, err := instance.NewMetadata(instance.MetadataConfig{}); err == nil {
 		t.Error("no error")
 	}
 }
@@ -128,7 +128,7 @@ func TestNotBelieved(t *testing.T) {
 	t.Parallel()
 	s := metadatatest.New()
 	s.Remove("instance-id")
-	c := newCollector(t, instance.Config{Anywhere: true}, metadata.Config{Endpoint: "http://metadata.test", Dial: metadatatest.Dial(t, s)})
+	c := newCollector(t, instance.MetadataConfig{Anywhere: true}, metadata.Config{Endpoint: "http://metadata.test", Dial: metadatatest.Dial(t, s)})
 	if got, err := collectortest.Collect(t, c); collector.ReasonOf(err) != collector.ReasonUnavailable || got != "" {
 		t.Errorf("%v\n%s", err, got)
 	}
@@ -138,7 +138,7 @@ func TestNotBelieved(t *testing.T) {
 // the test's.
 type stage struct {
 	*metadatatest.Service
-	*instance.Collector
+	*instance.Metadata
 	hangs atomic.Bool
 }
 
@@ -152,7 +152,7 @@ func newStage(t *testing.T) *stage {
 		}
 		s.ServeHTTP(w, r)
 	}))
-	s.Collector = newCollector(t, instance.Config{Anywhere: true}, metadata.Config{Endpoint: "http://metadata.test", Dial: dial})
+	s.Metadata = newCollector(t, instance.MetadataConfig{Anywhere: true}, metadata.Config{Endpoint: "http://metadata.test", Dial: dial})
 	return s
 }
 
@@ -271,7 +271,7 @@ func TestFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
 		set, err := collector.NewSet(slog.New(slog.DiscardHandler), collector.Spec{
-			Name: "instance", Collector: s.Collector, Interval: 10 * time.Second, Timeout: 10 * time.Second,
+			Name: "instance", Collector: s.Metadata, Interval: 10 * time.Second, Timeout: 10 * time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -1,5 +1,7 @@
-// Package instance tells what the metadata service of an ECS instance says of the
-// node: which instance it is, and when a spot instance will be reclaimed.
+// Package instance tells what Alibaba Cloud has in store for the ECS instances that
+// nodes are. On a node, Metadata asks the metadata service when a spot instance will be
+// reclaimed. Of the whole cluster, Nodes asks the API of the cloud how each instance is
+// and when it ends, and Conditions shows what the node problem detector has found.
 package instance
 
 import (
@@ -20,7 +22,7 @@ var (
 		"Whether the metadata service announces that this instance will be reclaimed. 1 stays until the time of termination where the service does not answer any more. Absent where it is not known.")
 	familyTermination = collector.NewGauge("ack_spot_termination_timestamp_seconds",
 		"When this instance will be reclaimed, in Unix time. Only with a notice, which comes about 5 minutes before.")
-	familyInfo = collector.NewGauge("ack_instance_metadata_info",
+	familyMetadata = collector.NewGauge("ack_instance_metadata_info",
 		"The instance that the node is, by its metadata. The value is 1.",
 		"instance_id", "instance_type", "region", "zone")
 )
@@ -34,8 +36,8 @@ const (
 	maxLate = 15 * time.Minute
 )
 
-// Config says whom a Collector asks, and whether.
-type Config struct {
+// MetadataConfig says whom a Metadata asks, and whether.
+type MetadataConfig struct {
 	Client *metadata.Client
 	// Sysfs tells whether the host is an ECS instance. Elsewhere nothing is sent.
 	Sysfs hostfs.Sysfs
@@ -43,28 +45,28 @@ type Config struct {
 	Anywhere bool
 }
 
-// Collector polls the metadata service.
-type Collector struct {
-	config Config
+// Metadata polls the metadata service.
+type Metadata struct {
+	config MetadataConfig
 	last   metadata.Snapshot // the last one of which the notice was known; Collect's alone
 }
 
-// New makes a Collector.
-func New(config Config) (*Collector, error) {
+// NewMetadata makes a Metadata.
+func NewMetadata(config MetadataConfig) (*Metadata, error) {
 	if config.Client == nil {
 		return nil, errors.New("no client of the metadata service")
 	}
-	return &Collector{config: config}, nil
+	return &Metadata{config: config}, nil
 }
 
 // Families implements collector.Collector.
-func (*Collector) Families() []*collector.Family {
-	return []*collector.Family{familyNotice, familyTermination, familyInfo}
+func (*Metadata) Families() []*collector.Family {
+	return []*collector.Family{familyNotice, familyTermination, familyMetadata}
 }
 
 // Collect implements collector.Collector. It is not applicable outside ECS. Where
 // the service does not answer, a notice that is not over yet is a partial result.
-func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
+func (c *Metadata) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if err := c.applicable(); err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	return metrics(c.judge(s, time.Now())), err
 }
 
-func (c *Collector) applicable() error {
+func (c *Metadata) applicable() error {
 	if c.config.Anywhere {
 		return nil
 	}
@@ -90,7 +92,7 @@ func (c *Collector) applicable() error {
 
 // judge is what s says, and where it does not know of a notice, what was said before
 // for as long as that is not over.
-func (c *Collector) judge(s metadata.Snapshot, now time.Time) metadata.Snapshot {
+func (c *Metadata) judge(s metadata.Snapshot, now time.Time) metadata.Snapshot {
 	if s.Known {
 		if now.Sub(s.Termination) > maxLate {
 			s.Termination = time.Time{}
@@ -117,7 +119,7 @@ func metrics(s metadata.Snapshot) []prometheus.Metric {
 		list = append(list, familyTermination.Metric(float64(s.Termination.Unix())))
 	}
 	if i := s.Instance; i.Complete() {
-		list = append(list, familyInfo.Metric(1, i.ID, i.Type, i.Region, i.Zone))
+		list = append(list, familyMetadata.Metric(1, i.ID, i.Type, i.Region, i.Zone))
 	}
 	return list
 }
