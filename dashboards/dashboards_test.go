@@ -31,6 +31,8 @@ const (
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
 	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "reason", "server", "source", "subject", "type"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
+	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "product", "protocol", "result", "route_table_id", "server", "source", "subject", "use", "zone"}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -67,11 +69,12 @@ func foreign() map[string]metric {
 }
 
 // ofCluster matches metrics of the cluster role.
-var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns|slb)_`)
 
 // aboutNodes matches metrics of the cluster role that name the node that they are about
 // as the target of a node would.
 var aboutNodes = regexp.MustCompile(`^ack_(instance|node)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)_`)
 
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 
@@ -184,11 +187,13 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"ack-exporter-certificates.json",
+		"ack-exporter-cloud-network.json",
 		"ack-exporter-cluster.json",
 		"ack-exporter-conntrack-ipvs.json",
 		"ack-exporter-dns.json",
 		"ack-exporter-health.json",
 		"ack-exporter-instances.json",
+		"ack-exporter-load-balancers.json",
 		"ack-exporter-node.json",
 		"ack-exporter-overview.json",
 	}

@@ -309,10 +309,20 @@ func (c *check) labelsOfBinary(e *parser.BinaryExpr) labelSet {
 	if !maps.Equal(rest(left), rest(right)) || e.VectorMatching.On && !maps.Equal(rest(left), matching) {
 		c.reportf("%s: its sides have labels %v and %v, and cannot be matched", e, left, right)
 	}
-	if e.Op.IsSetOperator() || e.Op.IsComparisonOperator() && !e.ReturnBool {
+	switch {
+	case e.VectorMatching.Card == parser.CardOneToMany:
+		return right
+	case e.VectorMatching.Card == parser.CardManyToOne, e.Op.IsSetOperator(), e.Op.IsComparisonOperator() && !e.ReturnBool:
 		return left
 	}
-	return rest(left)
+	switch e.VectorMatching.Card {
+	case parser.CardManyToOne:
+		return left
+	case parser.CardOneToMany:
+		return right
+	default:
+		return rest(left)
+	}
 }
 
 func (c *check) labelsOfCall(e *parser.Call) labelSet {

@@ -325,6 +325,78 @@ local catalogue = import 'lib/catalogue.libsonnet';
       ACKCertificateRenewalJobFailed: { warning: { seconds: threshold('CE-14', 'warning'), 'for': '5m' } },
       // Longer than a certificate takes to be issued.
       ACKCertManagerCertificateNotReady: { warning: { 'for': '1h' } },
+      // Quotas of SLB. certain: in every way to count, and not by a default limit. Longer than two refreshes take, and than a
+      // replica that has ceased to lead shows what it knew.
+      ACKSLBInstancesNearQuota: {
+        warning: { above: threshold('LB-01', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-01', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBBackendAttachmentsNearQuota: {
+        warning: { above: threshold('LB-02', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-02', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBBackendServersNearQuota: {
+        warning: { above: threshold('LB-03', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-03', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBListenersNearQuota: {
+        warning: { above: threshold('LB-04', 'warning'), 'for': '30m' },
+      },
+      ACKSLBBackendsExceedQuota: {
+        warning: { above: threshold('LB-05', 'warning'), 'for': '30m' },
+        critical: { above: threshold('LB-05', 'critical'), certain: true, 'for': '30m' },
+      },
+      ACKSLBHeadroomLow: { warning: { below: threshold('LB-06', 'warning'), 'for': '30m' } },
+      // Longer than a new leader takes to read some hundred groups.
+      ACKSLBScanBehind: { warning: { age: threshold('EX-07', 'warning'), 'for': '1h' } },
+      // The cloud's network is asked every 10 minutes; one answer suffices where it is late.
+      ACKPodAddressesShort: {
+        warning: { below: threshold('VP-01', 'warning'), 'for': '15m' },
+        critical: { below: threshold('VP-01', 'critical'), 'for': '5m' },
+      },
+      ACKNodeAddressesShort: { warning: { below: threshold('VP-27', 'warning'), 'for': '30m' } },
+      ACKVSwitchUnknown: { warning: { 'for': '1h' } },
+      ACKRouteTableFillingUp: {
+        warning: { above: threshold('VP-19', 'warning'), nodes: threshold('VP-19', 'warning_nodes'), 'for': '15m' },
+        critical: { above: threshold('VP-19', 'critical'), nodes: threshold('VP-19', 'critical_nodes'), 'for': '5m' },
+      },
+      // Events stay for an hour after the last time that the cloud controller manager tried in vain.
+      // What fails once and then succeeds within some minutes is nothing.
+      ACKCloudAccountInArrears: { critical: { services: 1, within: 3600, 'for': '5m' } },
+      // One Service can name what belongs to another account; several have their role in common.
+      ACKCloudRoleForbidden: {
+        warning: { services: 1, within: 3600, 'for': '10m' },
+        critical: { services: threshold('LB-27', 'services'), within: 3600, 'for': '10m' },
+      },
+      ACKServiceLoadBalancerNotFound: { critical: { within: 3600, 'for': '10m' } },
+      // It has happened, and does not go on.
+      ACKServiceTypeChanged: { warning: { within: 3600, 'for': '0m' } },
+      // Longer than a roll-out without a spare replica; later: seconds by which one synchronisation tells the next from itself.
+      ACKServiceWithoutBackends: { warning: { within: 3600, later: 60, 'for': '30m' } },
+      ACKServiceSyncFailing: { warning: { within: 3600, 'for': '15m' } },
+      // The window holds three refreshes of what is asked every 10 minutes.
+      ACKExporterCloudForbidden: { warning: { window: '30m', 'for': '15m' } },
+      ACKExporterCloudLimited: { warning: { above: threshold('EX-08', 'warning'), window: '30m', 'for': '30m' } },
+      // Load balancers are looked at every 5 minutes. kinds: a regular expression of the label kind, so that a kind can be
+      // moved to another severity. What the API server hangs on calls at the second look.
+      ACKAPIServerLoadBalancerDown: { critical: { kinds: 'apiserver_(gone|inactive|listener|backends)', 'for': '5m' } },
+      // An extra listener or another tag breaks nothing by itself.
+      ACKAPIServerLoadBalancerChanged: {
+        warning: { kinds: 'apiserver_(extra_listener|tag|changed)', 'for': '15m' },
+        critical: { kinds: 'apiserver_(reused|acl)', 'for': '10m' },
+      },
+      ACKLoadBalancerGone: { critical: { kinds: 'gone|inactive', 'for': '10m' } },
+      // Longer than the cloud controller manager takes to follow a Service that was changed.
+      ACKLoadBalancerListenersDiffer: {
+        warning: { kinds: 'listener_(group|extra)', 'for': '30m' },
+        critical: { kinds: 'listener_(missing|stopped|protocol)', 'for': '15m' },
+      },
+      // Nodes and pods come and go. Longer than a large cluster takes to scale out.
+      ACKLoadBalancerBackendsDiffer: { warning: { kinds: 'group_missing|backend_(missing|extra)', 'for': '30m' } },
+      ACKLoadBalancerEdited: { warning: { kinds: 'tag|setting|renamed|unprotected', 'for': '30m' } },
+      ACKLoadBalancerReuseWrong: { warning: { kinds: 'reuse_removed|reuse_of_managed|port_conflict|other_vpc|address_type|shared_by_clusters', 'for': '15m' } },
+      // What comes back by itself is told by no other alert. An upgrade of a Service changes a load balancer once or twice.
+      ACKLoadBalancerDriftRecurs: { warning: { kinds: 'tag|setting|renamed|unprotected|listener_.+', times: threshold('LB-13', 'warning'), window: '1d', 'for': '5m' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.

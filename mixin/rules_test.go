@@ -366,7 +366,7 @@ func twoPods(series labels.Labels, values []parser.SequenceValue, _ promtoolTest
 
 // podsWork matches counters of what each pod does, in place of what it sees: the
 // sum of all pods says what was done. Those of CoreDNS are of its own pods.
-var podsWork = regexp.MustCompile(`^(ack_dns_probe_.+_(total|bucket|count|sum)|coredns_.+)$`)
+var podsWork = regexp.MustCompile(`^(ack_(dns_probe|exporter_cloud)_.+_(total|bucket|count|sum)|coredns_.+)$`)
 
 func halves(values []parser.SequenceValue) []parser.SequenceValue {
 	values = slices.Clone(values)
@@ -785,6 +785,7 @@ const serverLabel = "server"
 // and what is recorded of them. What begins with one of them is about the cluster,
 // and about no node.
 var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|ack_instance_info$|(ack_(certificate|coredns|kubeproxy|nodelocaldns)|certmanager|coredns|container|kube_job)_)`)
+var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|(ack_(certificate|coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)|certmanager|coredns|container|kube_job)_)`)
 
 // alertAnnotations are what each alert says.
 var alertAnnotations = []string{"summary", "description", "impact", "action", "risks", "runbook_url"}

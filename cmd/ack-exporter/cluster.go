@@ -30,6 +30,11 @@ import (
 	"ack-exporter/collector/instance"
 	"ack-exporter/collector/kubeproxy"
 	"ack-exporter/collector/nodelocaldns"
+	"ack-exporter/collector/slb"
+	"ack-exporter/collector/slbevents"
+	"ack-exporter/collector/vpc"
+	"ack-exporter/internal/aliyun"
+	"ack-exporter/internal/eniconfig"
 	"ack-exporter/internal/kube"
 )
 
@@ -69,7 +74,35 @@ type clusterCommand struct {
 
 	instances, instanceConditions *collectorFlags
 
-	cloud cloudFlags
+	cloud     cloudFlags
+	slb       slbFlags
+	network   networkFlags
+	slbEvents *collectorFlags
+}
+
+// networkFlags are the flags of the collectors of what the cloud's network has for the
+// cluster.
+type networkFlags struct {
+	vpc, certificates *collectorFlags
+	routeEntries      int
+}
+
+func (f *networkFlags) add(cmd *kingpin.CmdClause) {
+	f.vpc = addBackgroundCollector(cmd, "vpc", "custom entries of route tables and free addresses of vSwitches, from the API of the cloud", "10m")
+	cmd.Flag("collector.vpc.route-entries-quota", "Custom entries that a route table can have, where Quota Center does not tell; 0: the documented default.").
+		Default("0").IntVar(&f.routeEntries)
+	f.certificates = addBackgroundCollector(cmd, "certificate_load_balancers", "certificates of HTTPS listeners of CLB instances, from the API of the cloud", "10m")
+}
+
+// newVPC makes the collector vpc.
+func (f *networkFlags) newVPC(api aliyun.API, region string, stores *clusterStores) (*vpc.Collector, error) {
+	c, err := vpc.New(vpc.Config{
+		API: api, Region: region, RouteEntries: f.routeEntries, Nodes: stores.nodes, ENIConfig: stores.nodeLocalCache.ENIConfig,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.vpc.route-entries-quota: %w", err)
+	}
+	return c, nil
 }
 
 // bundlesFlags are the flags of the collector certificate_bundles.
@@ -130,6 +163,46 @@ func (f *endpointsFlags) collector(config *rest.Config, stores *clusterStores) (
 	return c, nil
 }
 
+// slbFlags are the flags of the collector slb.
+type slbFlags struct {
+	*collectorFlags
+	calls     int
+	quotas    map[string]string
+	apiServer []string
+	apiPorts  []int32
+}
+
+func (f *slbFlags) add(cmd *kingpin.CmdClause) {
+	const name = "slb"
+	f.quotas = make(map[string]string)
+	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m").slow()
+	cmd.Flag("collector."+name+".calls", "Calls about load balancers that one refresh may make; what does not fit waits for the next.").
+		Default("400").IntVar(&f.calls)
+	cmd.Flag("collector."+name+".quota", "Limit of a quota where Quota Center does not tell, as slb_quota_backendservers_num=400; may be repeated.").
+		StringMapVar(&f.quotas)
+	cmd.Flag("collector."+name+".api-server", "Id of the load balancer of the API server, where it has no tag of the cluster; may be repeated.").
+		StringsVar(&f.apiServer)
+	cmd.Flag("collector."+name+".api-server-port", "Port that a listener of the load balancer of the API server may have; may be repeated, and the first must be there.").
+		Default("6443").Int32ListVar(&f.apiPorts)
+}
+
+func (f *slbFlags) collector(log *slog.Logger, cloud cloud, flags *cloudFlags, stores *clusterStores, clients *kube.Clients) (collector.Collector, error) {
+	quotas, err := slb.ParseLimits(f.quotas)
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s.quota: %w", f.name, err)
+	}
+	c, err := slb.New(slb.Config{
+		API: cloud.api, Region: cloud.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
+		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer, APIServerPorts: f.apiPorts,
+		Calls: f.calls, Interval: f.interval, Quotas: quotas,
+		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery), Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--collector.%s: %w", f.name, err)
+	}
+	return c, nil
+}
+
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
 	c := &clusterCommand{}
@@ -151,6 +224,9 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.instances = addBackgroundCollector(cmd, "instances", "instances of the nodes, as the API of the cloud has them; needs --cloud.credentials", "5m").slow()
 	c.instanceConditions = addBackgroundCollector(cmd, "instance_conditions", "nodes whose instance is about to be released, as the node problem detector has it", "15s")
 	c.cloud.add(cmd)
+	c.slb.add(cmd)
+	c.network.add(cmd)
+	c.slbEvents = addBackgroundCollector(cmd, "slb_events", "events in which the cloud controller manager tells of load balancers", "30s")
 	return c
 }
 
@@ -166,6 +242,7 @@ type clusterStores struct {
 	nodeLocalCache nodelocaldns.Sources
 	secrets        *kube.Feed[*certificate.Secret]
 	ingresses      *kube.Store[*networkingv1.Ingress]
+	slbEvents      *kube.Feed[*slbevents.Event]
 }
 
 // watch makes a store and lists it among those to run.
@@ -203,7 +280,7 @@ func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 		Controller: watch(s, apps, "deployments", &appsv1.Deployment{}, local(nodelocaldns.ControllerFields), nodelocaldns.TrimDeployment),
 		Webhook: watch(s, clients.Admission, "mutatingwebhookconfigurations",
 			&admissionv1.MutatingWebhookConfiguration{}, kube.Query{Fields: nodelocaldns.WebhookFields}, nodelocaldns.TrimWebhook),
-		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(nodelocaldns.ENIConfigFields), nodelocaldns.TrimENIConfig),
+		ENIConfig:  watch(s, core, "configmaps", &corev1.ConfigMap{}, local(eniconfig.Fields), eniconfig.Trim),
 		Namespaces: watch(s, core, "namespaces", &corev1.Namespace{}, kube.Query{Labels: nodelocaldns.NamespaceLabels}, nodelocaldns.TrimNamespace),
 		Nodes:      s.nodes,
 	}
@@ -212,6 +289,10 @@ func (c *clusterCommand) newStores(clients *kube.Clients) *clusterStores {
 	// Who does not want Secrets to be read does not want them to be asked for either.
 	if c.certificateSecrets.enabled {
 		s.all = append(s.all, s.secrets, s.ingresses)
+	}
+	s.slbEvents = kube.NewFeed(clients.EventLine, "events", slbevents.Query(), slbevents.Digest)
+	if c.slbEvents.enabled {
+		s.all = append(s.all, s.slbEvents)
 	}
 	return s
 }
@@ -251,6 +332,14 @@ func (c *clusterCommand) specs(
 	if err != nil {
 		return nil, err
 	}
+	balancers, err := c.slb.collector(log, cloud, &c.cloud, stores, clients)
+	if err != nil {
+		return nil, err
+	}
+	network, err := c.network.newVPC(cloud.api, cloud.region, stores)
+	if err != nil {
+		return nil, err
+	}
 	specs := []collector.Spec{
 		{Name: "leader", Collector: leader{election}, Timeout: time.Second},
 		{Name: "cloud", Collector: cloud.usage, Timeout: time.Second},
@@ -267,7 +356,13 @@ func (c *clusterCommand) specs(
 		{c.bundles.collectorFlags, election.Gate(bundles)},
 		// Its certificate can be why the API server says nothing of the leader.
 		{c.endpoints.collectorFlags, election.GateLeaderless(endpoints)},
-		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: c.cloud.region}))},
+		{c.slb.collectorFlags, election.Gate(balancers)},
+		{c.network.vpc, election.Gate(network)},
+		{c.network.certificates, election.Gate(certificate.NewLoadBalancers(certificate.LoadBalancersConfig{
+			API: cloud.api, ClusterID: c.cloud.clusterID, Nodes: stores.nodes, Services: stores.services,
+		}))},
+		{c.slbEvents, election.Gate(slbevents.New(stores.slbEvents, stores.services))},
+		{c.instances, election.Gate(instance.NewNodes(instance.NodesConfig{Nodes: stores.nodes, API: cloud.api, Region: cloud.region}))},
 		{c.instanceConditions, election.Gate(instance.NewConditions(stores.nodes))},
 	} {
 		if !choice.flags.enabled {

@@ -72,7 +72,8 @@ const (
 	ReasonRead          Reason = "read"        // every other error of the file system
 	ReasonUnreachable   Reason = "unreachable" // no TCP connection
 	ReasonTimeout       Reason = "timeout"
-	ReasonTLS           Reason = "tls" // no TLS handshake
+	ReasonTLS           Reason = "tls"     // no TLS handshake
+	ReasonUndated       Reason = "undated" // nothing tells when it expires
 )
 
 // Problem is what is wrong with a certificate that could be read, besides its dates.
@@ -99,7 +100,9 @@ type Certificate struct {
 	// distinguished name; at most maxName bytes.
 	Subject, Issuer string
 	// Serial is the serial number in lower-case hexadecimal digits.
-	Serial              string
+	Serial string
+	// NotBefore is zero where only the end is known, as at a load balancer. Issuer and
+	// Serial are empty there.
 	NotBefore, NotAfter time.Time
 	Role                Role
 	Class               Class
@@ -131,7 +134,7 @@ var (
 		"When the certificate expires, in Unix time.",
 		"source", "location", "key", "subject", "serial")
 	familyNotBefore = collector.NewGauge("ack_certificate_not_before_timestamp_seconds",
-		"When the certificate becomes valid, in Unix time.",
+		"When the certificate becomes valid, in Unix time. Absent at load balancers, whose API does not tell.",
 		"source", "location", "key", "subject", "serial")
 	familyInfo = collector.NewGauge("ack_certificate_info",
 		"What the certificate is. role: leaf, or ca where it can issue others. class: manual, automatic where it renews itself, harmless where the manual says that its expiry breaks nothing.",

@@ -21,9 +21,11 @@ func (e Entry) metrics() []prometheus.Metric {
 		labels := collector.NewLabels(familyNotAfter.Labels, source, e.Location, c.Key, c.Subject, c.Serial)
 		metrics = append(metrics,
 			familyNotAfter.With(float64(c.NotAfter.Unix()), labels),
-			familyNotBefore.With(float64(c.NotBefore.Unix()), labels),
 			familyInfo.With(1, labels.And(familyInfo.Labels, c.Issuer, string(c.Role), string(c.Class))),
 		)
+		if !c.NotBefore.IsZero() {
+			metrics = append(metrics, familyNotBefore.With(float64(c.NotBefore.Unix()), labels))
+		}
 	}
 	failures := make(map[Failure]bool, len(e.Failures))
 	for _, f := range e.Failures {

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"ack-exporter/internal/eniconfig"
 	"ack-exporter/internal/kube"
 )
 
@@ -59,9 +60,9 @@ func webhook(bundles ...string) *admissionv1.MutatingWebhookConfiguration {
 }
 
 func eniConfig(data map[string]string) *corev1.ConfigMap {
-	m := &corev1.ConfigMap{ObjectMeta: meta(eniConfigName, nil), Data: data}
+	m := &corev1.ConfigMap{ObjectMeta: meta(eniconfig.Name, nil), Data: data}
 	m.Namespace = Namespace
-	TrimENIConfig(m)
+	eniconfig.Trim(m)
 	return m
 }
 

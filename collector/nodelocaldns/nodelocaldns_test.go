@@ -159,7 +159,7 @@ func TestTrimsKeepNoMoreThanIsUsed(t *testing.T) {
 		t.Errorf("labels %v", labels)
 	}
 	large := eniConfig(map[string]string{"10-terway.conf": strings.Repeat("x", 1<<21), "eni_conf": "{}"})
-	if len(large.Data) != 1 || len(large.Data["10-terway.conf"]) != 1<<20+1 {
+	if len(large.Data) != 2 || len(large.Data["10-terway.conf"]) != 1<<20+1 {
 		t.Errorf("%d keys, %d bytes", len(large.Data), len(large.Data["10-terway.conf"]))
 	}
 }
@@ -175,11 +175,11 @@ func first[T any](t *testing.T, l kube.Lister[T]) T {
 
 func TestSelectors(t *testing.T) {
 	t.Parallel()
-	got := []string{CacheFields, TerwayFields, ControllerFields, WebhookFields, ENIConfigFields, NamespaceLabels}
+	got := []string{CacheFields, TerwayFields, ControllerFields, WebhookFields, NamespaceLabels}
 	want := []string{
 		"metadata.name=node-local-dns", "metadata.name=terway-eniip",
 		"metadata.name=ack-node-local-dns-admission-controller", "metadata.name=ack-node-local-dns-admission-controller",
-		"metadata.name=eni-config", "node-local-dns-injection=enabled",
+		"node-local-dns-injection=enabled",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)

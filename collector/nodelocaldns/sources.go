@@ -2,7 +2,6 @@ package nodelocaldns
 
 import (
 	"slices"
-	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -31,7 +30,6 @@ const (
 	TerwayFields     = "metadata.name=" + terwayName
 	ControllerFields = "metadata.name=" + controllerName
 	WebhookFields    = "metadata.name=" + controllerName
-	ENIConfigFields  = "metadata.name=" + eniConfigName
 	NamespaceLabels  = injectionLabel + "=" + injectionEnabled
 )
 
@@ -58,8 +56,8 @@ type Sources struct {
 	Controller kube.Lister[*appsv1.Deployment]
 	// Webhook holds what WebhookFields selects, trimmed by TrimWebhook.
 	Webhook kube.Lister[*admissionv1.MutatingWebhookConfiguration]
-	// ENIConfig holds the ConfigMap that ENIConfigFields selects, trimmed by
-	// TrimENIConfig.
+	// ENIConfig holds the ConfigMap that eniconfig.Fields selects, trimmed by
+	// eniconfig.Trim.
 	ENIConfig kube.Lister[*corev1.ConfigMap]
 	// Namespaces holds those that NamespaceLabels selects, trimmed by
 	// TrimNamespace.
@@ -107,18 +105,6 @@ func TrimWebhook(c *admissionv1.MutatingWebhookConfiguration) {
 		webhooks = append(webhooks, kept)
 	}
 	*c = admissionv1.MutatingWebhookConfiguration{ObjectMeta: trimMeta(c.ObjectMeta), Webhooks: webhooks}
-}
-
-// TrimENIConfig drops what the collectors do not use.
-func TrimENIConfig(m *corev1.ConfigMap) {
-	data := make(map[string]string)
-	for _, key := range terwayKeys() {
-		if config, ok := m.Data[key]; ok {
-			// One byte more tells that it is too large.
-			data[key] = strings.Clone(config[:min(len(config), maxTerwayConfig+1)])
-		}
-	}
-	*m = corev1.ConfigMap{ObjectMeta: trimMeta(m.ObjectMeta), Data: data}
 }
 
 // TrimNamespace drops what the collectors do not use.

@@ -14,23 +14,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ack-exporter/collector"
+	"ack-exporter/internal/eniconfig"
 )
 
 const (
 	terwayName      = "terway-eniip"
 	terwayContainer = "terway"
-	eniConfigName   = "eni-config"
-	// maxTerwayConfig bounds the configuration; a whole ConfigMap is not larger.
-	maxTerwayConfig = 1 << 20
 	// maxTag is the longest tag that an image can have.
 	maxTag = 128
 	// maxMessage bounds what is quoted of a configuration.
 	maxMessage = 200
 )
-
-// terwayKeys lists the keys of the network configuration in the ConfigMap, in the
-// order in which Terway looks for them.
-func terwayKeys() []string { return []string{"10-terway.conflist", "10-terway.conf"} }
 
 // minTerway is the first version of Terway that goes with NodeLocal DNSCache.
 func minTerway() []uint64 { return []uint64{1, 0, 10, 301} }
@@ -47,7 +41,7 @@ func readTerway(s Sources) (terway, error) {
 	if t.daemonSet, err = find(s.Terway, terwayName); err != nil {
 		return t, err
 	}
-	t.config, err = find(s.ENIConfig, eniConfigName)
+	t.config, err = find(s.ENIConfig, eniconfig.Name)
 	return t, err
 }
 
@@ -90,7 +84,7 @@ type plugin struct {
 // readNetwork reads the configuration in m. Its errors name ConfigMap, key and
 // reason.
 func readNetwork(m *corev1.ConfigMap) (network, error) {
-	for _, key := range terwayKeys() {
+	for _, key := range eniconfig.NetworkKeys() {
 		text := m.Data[key]
 		if strings.TrimSpace(text) == "" {
 			continue
@@ -101,12 +95,12 @@ func readNetwork(m *corev1.ConfigMap) (network, error) {
 		}
 		return n, nil
 	}
-	return network{}, fmt.Errorf("ConfigMap %s/%s: there is nothing in the keys %s: %w", m.Namespace, m.Name, strings.Join(terwayKeys(), ", "), collector.ErrDecode)
+	return network{}, fmt.Errorf("ConfigMap %s/%s: there is nothing in the keys %s: %w", m.Namespace, m.Name, strings.Join(eniconfig.NetworkKeys(), ", "), collector.ErrDecode)
 }
 
 func parseNetwork(text string) (network, error) {
-	if len(text) > maxTerwayConfig {
-		return network{}, fmt.Errorf("more than %d bytes", maxTerwayConfig)
+	if len(text) > eniconfig.MaxSize {
+		return network{}, fmt.Errorf("more than %d bytes", eniconfig.MaxSize)
 	}
 	var whole plugin
 	if err := json.Unmarshal([]byte(text), &whole); err != nil {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ack-exporter/e2e/internal/world"
 )
 
 const (
@@ -38,7 +40,7 @@ type browser struct {
 // startBrowser starts a browser that reaches this machine only.
 func startBrowser(t testing.TB) *browser {
 	t.Helper()
-	requireTools(t, "chromium")
+	world.RequireTools(t, "chromium")
 	commandsIn, commands := pipe(t)
 	messages, messagesOut := pipe(t)
 	// Not the test's context: that ends before the functions of t.Cleanup run.

@@ -76,7 +76,7 @@ type TargetReport struct {
 // time: nothing else should wait for that.
 func prepare(t testing.TB) {
 	t.Helper()
-	requireTools(t, "chromium")
+	world.RequireTools(t, "chromium")
 	page(t)
 }
 

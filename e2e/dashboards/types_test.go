@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ack-exporter/dashboards"
+	"ack-exporter/e2e/internal/npm"
 )
 
 const compileTimeout = 2 * time.Minute
@@ -87,7 +88,7 @@ func compile(t *testing.T, files map[string][]byte) map[string][]string {
 	if err := os.Symlink(filepath.Join(packages, "node_modules"), filepath.Join(folder, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	if err := copyFiles(folder, "app", []string{"tsconfig.json", "types"}); err != nil {
+	if err := npm.CopyFiles(folder, "app", []string{"tsconfig.json", "types"}); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range files {

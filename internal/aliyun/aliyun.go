@@ -53,6 +53,7 @@ var (
 	describeServerGroups       = Action{SLB, "DescribeVServerGroups"}
 	describeServerGroup        = Action{SLB, "DescribeVServerGroupAttribute"}
 	describeServerCertificates = Action{SLB, "DescribeServerCertificates"}
+	describeAccessControlList  = Action{SLB, "DescribeAccessControlListAttribute"}
 	describeRouteTables        = Action{VPC, "DescribeRouteTableList"}
 	describeRouteEntries       = Action{VPC, "DescribeRouteEntryList"}
 	describeVSwitches          = Action{VPC, "DescribeVSwitches"}

@@ -1,6 +1,7 @@
 package aliyun
 
 import (
+	"encoding/json"
 	"math"
 	"regexp"
 	"strconv"
@@ -122,3 +123,24 @@ type Tag struct {
 
 // tags are how most products wrap them.
 type tags struct{ Tag []Tag }
+
+// ids is a list of ids, which some calls wrap in an object. Another shape is no list: what
+// it is about is then not known, and the rest of the answer is.
+type ids []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (i *ids) UnmarshalJSON(raw []byte) error {
+	*i = nil
+	var list []string
+	if json.Unmarshal(raw, &list) == nil {
+		*i = list
+		return nil
+	}
+	var wrapped map[string][]string
+	if json.Unmarshal(raw, &wrapped) == nil && len(wrapped) == 1 {
+		for _, list := range wrapped {
+			*i = list
+		}
+	}
+	return nil
+}

@@ -46,6 +46,13 @@ type Error struct {
 	after time.Duration
 }
 
+// Refusal is the error of an answer with this status and code, for simulations of the API.
+func Refusal(action Action, status int, code string) *Error {
+	e := &Error{Action: action, Status: status, Code: code, badKeys: unknownCredentials(code)}
+	e.retry, e.kind = class(status, code)
+	return e
+}
+
 // Error names the action, what went wrong, and the class.
 func (e *Error) Error() string {
 	var b strings.Builder

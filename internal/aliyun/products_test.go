@@ -70,12 +70,15 @@ const (
   "BackendServers":{"BackendServer":[{"ServerId":"i-a","ServerIp":"","Type":"ecs","Weight":100}]},"Tags":{"Tag":[]}}`
 	listenersBody = `{"RequestId":"r","TotalCount":1,"MaxResults":100,"NextToken":"","Listeners":[
  {"LoadBalancerId":"lb-a","ListenerPort":443,"ListenerProtocol":"https","Status":"running","Description":"k8s/443/s/ns/c1","VServerGroupId":"rsp-a",
-  "Scheduler":"rr","Bandwidth":-1,"AclStatus":"off","Tags":[{"TagKey":"k","TagValue":"v"}],
+  "Scheduler":"rr","Bandwidth":-1,"AclStatus":"on","AclType":"white","AclId":"acl-a","AclIds":["acl-b","acl-a"],"Tags":[{"TagKey":"k","TagValue":"v"}],
   "HTTPSListenerConfig":{"ServerCertificateId":"1_x","CACertificateId":"","HealthCheck":"on"}}]}`
 	serverGroupsBody = `{"RequestId":"r","VServerGroups":{"VServerGroup":[{"VServerGroupId":"rsp-a","VServerGroupName":"k8s/30080/s/ns/c1","CreateTime":"..",
   "AssociatedObjects":{"Listeners":{"Listener":[{"Protocol":"tcp","Port":80}]},"Rules":{"Rule":[]}},"Tags":{"Tag":[]}}]}}`
 	serverGroupBody = `{"RequestId":"r","VServerGroupId":"rsp-a","VServerGroupName":"k8s/30080/s/ns/c1","LoadBalancerId":"lb-a",
   "BackendServers":{"BackendServer":[{"ServerId":"i-a","Port":"30080","Weight":100,"Type":"ecs","ServerIp":"","Description":"k8s/30080/s/ns/c1"}]}}`
+	aclBody = `{"RequestId":"r","AclId":"acl-a","AclName":"n","AddressIPVersion":"ipv4","TotalAclEntry":2,"AclEntrys":{"AclEntry":[
+ {"AclEntryIP":"100.104.0.0/16","AclEntryComment":"x"},{"AclEntryIP":"192.0.2.1"}]},
+ "RelatedListeners":{"RelatedListener":[{"LoadBalancerId":"lb-a","ListenerPort":6443,"Protocol":"tcp","AclType":"white"}]},"Tags":{"Tag":[]}}`
 	certificatesBody = `{"RequestId":"r","ServerCertificates":{"ServerCertificate":[{"ServerCertificateId":"1_x","ServerCertificateName":"n","CommonName":"a.example",
   "SubjectAlternativeNames":{"SubjectAlternativeName":["a.example"]},"ExpireTime":"2031-01-26T23:59:59Z","ExpireTimeStamp":1927324799000,
   "Fingerprint":"00:11","IsAliCloudCertificate":0,"RegionId":"cn-x","Tags":{"Tag":[]}}]}}`
@@ -122,6 +125,7 @@ func listings() []listing {
 	event.Type.Name = "SystemMaintenance.Reboot"
 	status.Events.Event = []SystemEvent{event}
 	listener := Listener{LoadBalancerID: "lb-a", Port: 443, Protocol: "https", Status: "running", Description: "k8s/443/s/ns/c1", ServerGroupID: "rsp-a"}
+	listener.ACLStatus, listener.ACLType, listener.ACLID, listener.ACLIDs = "on", "white", "acl-a", ids{"acl-b", "acl-a"}
 	listener.HTTPS.ServerCertificateID = "1_x"
 	certificate := ServerCertificate{
 		ID: "1_x", Name: "n", CommonName: "a.example", Fingerprint: "00:11", ExpireTime: "2031-01-26T23:59:59Z", ExpireTimeStamp: 1927324799000,
@@ -160,6 +164,7 @@ func listings() []listing {
 			ID: "lb-a", Name: "a0", Status: "active", Address: "192.0.2.4", AddressType: "internet", VPCID: "vpc-a", VSwitchID: "vsw-a",
 			Spec: "slb.s1.small", PayType: "PayOnDemand", DeleteProtection: "on", ModificationProtection: "ConsoleProtection",
 			ModificationReason: "managed.by.ack", Tags: tags{[]Tag{{"ack.aliyun.com", "c1"}}},
+			InstanceChargeType: "PayBySpec", ChargeType: "paybytraffic", Bandwidth: -1,
 		}}, `DescribeLoadBalancers {"PageNumber":1,"PageSize":100}`},
 		{"LoadBalancerDetail", loadBalancerBody, func(ctx context.Context, api API) (any, error) {
 			return LoadBalancerDetail(ctx, api, "lb-a")
@@ -173,6 +178,9 @@ func listings() []listing {
 		{"ServerGroups", serverGroupsBody, func(ctx context.Context, api API) (any, error) {
 			return ServerGroups(ctx, api, "lb-a")
 		}, []ServerGroup{{"rsp-a", "k8s/30080/s/ns/c1"}}, `DescribeVServerGroups {"LoadBalancerId":"lb-a"}`},
+		{"AccessControlEntries", aclBody, func(ctx context.Context, api API) (any, error) {
+			return AccessControlEntries(ctx, api, "acl-a")
+		}, []string{"100.104.0.0/16", "192.0.2.1"}, `DescribeAccessControlListAttribute {"AclId":"acl-a","Page":1,"PageSize":50}`},
 		{"ServerGroupBackends", serverGroupBody, func(ctx context.Context, api API) (any, error) {
 			return ServerGroupBackends(ctx, api, "rsp-a")
 		}, []Backend{{ServerID: "i-a", Port: 30080, Weight: 100, Type: "ecs"}}, `DescribeVServerGroupAttribute {"VServerGroupId":"rsp-a"}`},
@@ -238,6 +246,7 @@ func TestAnAnswerAboutSomethingElse(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
 		"load balancer": second(LoadBalancerDetail(t.Context(), always(t, loadBalancerBody), "lb-b")),
+		"ACL":           second(AccessControlEntries(t.Context(), always(t, aclBody), "acl-b")),
 		"server group":  second(ServerGroupBackends(t.Context(), always(t, serverGroupBody), "rsp-b")),
 		"quota":         second(ProductQuota(t.Context(), always(t, quotaBody), "slb", "slb_quota_certs_num", "cn-x")),
 	} {
@@ -425,6 +434,57 @@ func TestInstanceMeaning(t *testing.T) {
 	}
 	if _, ok := (Time{}).Expiry(); ok {
 		t.Error("no time is an expiry")
+	}
+}
+
+func TestAccessControlEntries(t *testing.T) {
+	t.Parallel()
+	page := func(total string, rows int) string {
+		list := strings.TrimSuffix(strings.Repeat(`{"AclEntryIP":"192.0.2.0/24"},`, rows), ",")
+		return fmt.Sprintf(`{"RequestId":"r","AclId":"acl-a"%s,"AclEntrys":{"AclEntry":[%s]}}`, total, list)
+	}
+	for name, test := range map[string]struct {
+		pages []string
+		rows  int
+		want  error
+	}{
+		"none":                   {[]string{page(`,"TotalAclEntry":0`, 0)}, 0, nil},
+		"two pages":              {[]string{page(`,"TotalAclEntry":70`, 50), page(`,"TotalAclEntry":70`, 20)}, 70, nil},
+		"changes":                {[]string{page(`,"TotalAclEntry":70`, 50), page(`,"TotalAclEntry":60`, 10), page(`,"TotalAclEntry":40`, 40)}, 40, nil},
+		"an older API":           {[]string{page("", 120)}, 120, nil},
+		"an older API, in doubt": {[]string{page("", 50), page("", 50)}, 0, collector.ErrDecode},
+	} {
+		api := &stored{t: t, answer: func(n int, _ Action, parameters map[string]any) (string, error) {
+			if _, ok := parameters["PageNumber"]; ok || parameters["PageSize"] != 50 {
+				t.Errorf("%s: %v", name, parameters)
+			}
+			return test.pages[n-1], nil
+		}}
+		got, err := AccessControlEntries(t.Context(), api, "acl-a")
+		if len(got) != test.rows || !errors.Is(err, test.want) || len(api.calls) != len(test.pages) {
+			t.Errorf("%s: %d entries in %d calls, %v", name, len(got), len(api.calls), err)
+		}
+	}
+}
+
+func TestACLsOfAListener(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{"AclStatus":"on","AclId":"acl-a","AclIds":["acl-b","acl-a"]}`: "acl-a acl-b",
+		`{"AclStatus":"on","AclIds":{"AclId":["acl-b"]}}`:               "acl-b",
+		`{"AclStatus":"on","AclId":"acl-a"}`:                            "acl-a",
+		`{"AclStatus":"on","AclId":"acl-a","AclIds":"acl-b,acl-c"}`:     "acl-a",
+		`{"AclStatus":"on","AclId":"a b"}`:                              "",
+		`{"AclStatus":"off","AclId":"acl-a","AclIds":["acl-a"]}`:        "",
+		`{"AclIds":null}`: "",
+	} {
+		var l Listener
+		if err := json.Unmarshal([]byte(body), &l); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(l.ACLs(), " "); got != want {
+			t.Errorf("%s: got %q", body, got)
+		}
 	}
 }
 

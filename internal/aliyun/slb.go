@@ -2,6 +2,7 @@ package aliyun
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -23,6 +24,11 @@ type LoadBalancer struct {
 	Spec                 string `json:"LoadBalancerSpec"`
 	// PayType is PayOnDemand or PrePay.
 	PayType string
+	// InstanceChargeType is PayBySpec or PayByCLCU, ChargeType paybytraffic or paybybandwidth.
+	InstanceChargeType string
+	ChargeType         string `json:"InternetChargeTypeAlias"`
+	// Bandwidth is in Mbit/s, -1 where it is not limited, and 0 where the API does not tell.
+	Bandwidth Integer
 	// DeleteProtection is on or off, ModificationProtection ConsoleProtection or NonProtection.
 	DeleteProtection       string
 	ModificationProtection string `json:"ModificationProtectionStatus"`
@@ -92,9 +98,30 @@ type Listener struct {
 	Status        string
 	Description   string
 	ServerGroupID string `json:"VServerGroupId"`
-	HTTPS         struct {
+	// ACLStatus is on or off, ACLType white or black.
+	ACLStatus string `json:"AclStatus"`
+	ACLType   string `json:"AclType"`
+	// ACLID is the only ACL of older listeners, ACLIDs are all; ACLs knows both.
+	ACLID  string `json:"AclId"`
+	ACLIDs ids    `json:"AclIds"`
+	HTTPS  struct {
 		ServerCertificateID string `json:"ServerCertificateId"`
 	} `json:"HTTPSListenerConfig"`
+}
+
+// ACLs are the ids of the access control lists that are in force, sorted.
+func (l Listener) ACLs() []string {
+	if l.ACLStatus != "on" {
+		return nil
+	}
+	var all []string
+	for _, id := range append(slices.Clone(l.ACLIDs), l.ACLID) {
+		if idForm.MatchString(id) {
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 type listenersPage struct {
@@ -159,6 +186,68 @@ func ServerGroupBackends(ctx context.Context, api API, group string) ([]Backend,
 		return nil, decodeError(describeServerGroup, "the answer is not about the group asked for")
 	}
 	return out.Backends.BackendServer, nil
+}
+
+// aclPage is the number of entries in a call.
+const aclPage = 50
+
+type aclEntriesPage struct {
+	ID      string   `json:"AclId"`
+	Total   *Integer `json:"TotalAclEntry"`
+	Entries *struct {
+		Rows []struct {
+			CIDR string `json:"AclEntryIP"`
+		} `json:"AclEntry"`
+	} `json:"AclEntrys"`
+}
+
+// total is the number of entries. Where the API does not tell, it has no pages either.
+func (p *aclEntriesPage) total() int {
+	rows, _ := p.rows()
+	switch {
+	case p.Total != nil:
+		return int(*p.Total)
+	case len(rows) == aclPage:
+		return aclPage + 1 // There may be more.
+	default:
+		return len(rows)
+	}
+}
+
+func (p *aclEntriesPage) rows() ([]string, bool) {
+	if p.Entries == nil {
+		return nil, false
+	}
+	all := make([]string, 0, len(p.Entries.Rows))
+	for _, e := range p.Entries.Rows {
+		all = append(all, e.CIDR)
+	}
+	return all, true
+}
+
+// aclAPI asks for the pages of one access control list, which have a number of another
+// name than anywhere.
+type aclAPI struct {
+	API
+	id string
+}
+
+func (a aclAPI) Call(ctx context.Context, action Action, parameters map[string]any, out any) error {
+	renamed := with(parameters, "Page", parameters["PageNumber"])
+	delete(renamed, "PageNumber")
+	if err := a.API.Call(ctx, action, renamed, out); err != nil {
+		return err
+	}
+	if got, ok := out.(*aclEntriesPage); !ok || got.ID != a.id {
+		return decodeError(action, "the answer is not about the access control list asked for")
+	}
+	return nil
+}
+
+// AccessControlEntries lists the entries of one access control list, addresses or CIDRs,
+// 50 in a call. A list without entries keeps nobody out.
+func AccessControlEntries(ctx context.Context, api API, id string) ([]string, error) {
+	return byNumber[string, aclEntriesPage](ctx, aclAPI{api, id}, describeAccessControlList, aclPage, map[string]any{"AclId": id})
 }
 
 // ServerCertificate is a certificate that listeners can use.

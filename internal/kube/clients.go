@@ -29,7 +29,8 @@ import (
 type Clients struct {
 	Core, Apps, Discovery, Admission, Coordination, Networking rest.Interface
 	// CoreLine asks for what should not stay in the buffers that the others share.
-	CoreLine *Line
+	// EventLine is one beside it, which never carries such.
+	CoreLine, EventLine *Line
 }
 
 // Line asks one group of the API over a connection of its own, which can be dropped.
@@ -83,8 +84,10 @@ func NewClients(config *rest.Config) (*Clients, error) {
 			return nil, fmt.Errorf("client of the API server: %w", err)
 		}
 	}
-	if clients.CoreLine, err = newLine(shared, corev1.SchemeGroupVersion, "/api"); err != nil {
-		return nil, fmt.Errorf("client of the API server: %w", err)
+	for _, line := range []**Line{&clients.CoreLine, &clients.EventLine} {
+		if *line, err = newLine(shared, corev1.SchemeGroupVersion, "/api"); err != nil {
+			return nil, fmt.Errorf("client of the API server: %w", err)
+		}
 	}
 	return clients, nil
 }

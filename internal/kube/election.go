@@ -237,6 +237,14 @@ type gate struct {
 // Wake implements collector.Waker: a new leader does not wait for an interval.
 func (g *gate) Wake() <-chan struct{} { return g.wake }
 
+// Rest implements collector.Rester, for a collector that does.
+func (g *gate) Rest() time.Duration {
+	if r, ok := g.Collector.(collector.Rester); ok {
+		return r.Rest()
+	}
+	return 0
+}
+
 // Collect implements collector.Collector.
 func (g *gate) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	switch s := g.await(ctx); {

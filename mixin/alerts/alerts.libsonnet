@@ -9,4 +9,9 @@
 (import 'nodelocaldns.libsonnet') +
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
+(import 'slb.libsonnet') +
+(import 'vpc.libsonnet') +
+(import 'slbevents.libsonnet') +
+(import 'cloud.libsonnet') +
+(import 'slbdrift.libsonnet') +
 (import 'exporter.libsonnet')

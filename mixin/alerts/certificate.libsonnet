@@ -28,6 +28,7 @@ local query = import '../lib/query.libsonnet';
   local bundles = place('source=~"webhook|apiservice|crd"', byCluster(where)),
   local secrets = place('source="secret"', byCluster(who)),
   local traffic = place('source=~"secret|ingress|slb"', byCluster(who)),
+  local listeners = place('source="slb"', byCluster(who)),
   local others = place('source!~"%s|webhook|apiservice|crd|secret"' % q.nodeSources, byCluster(who)),
   local endpoints = place('source!~"%s|webhook|apiservice|crd|secret|ingress|slb"' % q.nodeSources, byCluster(who)),
 
@@ -45,6 +46,13 @@ local query = import '../lib/query.libsonnet';
     )
     and %(class)s
   ||| % { notAfter: place.notAfter, notBefore: place.notBefore, class: place.class(class), days: days, share: share },
+
+  // Of one whose beginning is not known only the days count, and its life cannot be short.
+  local endless(place, class, days) = |||
+    %s - time() > 0 < %g * 86400
+    unless %s
+    and %s
+  ||| % [place.notAfter, days, place.notBefore, place.class(class)],
 
   // What is told with 1, wherever it is.
   local told(metric, matchers) = orElse([
@@ -77,6 +85,7 @@ local query = import '../lib/query.libsonnet';
     unreachable: 'nothing answers there',
     timeout: 'it does not answer in time',
     tls: 'the TLS handshake fails',
+    undated: 'nothing tells when it expires',
   },
   local meaning = std.join('', [
     '{{ %s eq .Labels.reason "%s" }}%s' % [if i == 0 then 'if' else 'else if', std.objectFields(reasons)[i], reasons[std.objectFields(reasons)[i]]]
@@ -112,7 +121,7 @@ local query = import '../lib/query.libsonnet';
         rules:
           a.steps(
             'ACKCertificateExpired',
-            ['CE-06', 'CE-01', 'CE-02', 'CE-03', 'CE-05', 'CE-08', 'CE-10', 'CE-13'],
+            ['CE-06', 'CE-01', 'CE-02', 'CE-03', 'CE-05', 'CE-08', 'CE-10', 'CE-12', 'CE-13'],
             function(step)
               // Whether anybody uses a Secret cannot be seen. What cert-manager keeps, somebody has asked for.
               if std.objectHas(step, 'unused') then expired(secrets, '="manual"')
@@ -124,7 +133,7 @@ local query = import '../lib/query.libsonnet';
           ) +
           a.steps(
             'ACKCertificateExpiresSoon',
-            ['CE-01', 'CE-02', 'CE-05', 'CE-08', 'CE-10', 'CE-13'],
+            ['CE-01', 'CE-02', 'CE-05', 'CE-08', 'CE-10', 'CE-12', 'CE-13'],
             local manual = '="manual"';
             function(step)
               orElse(
@@ -132,7 +141,8 @@ local query = import '../lib/query.libsonnet';
                 if std.objectHas(step, 'trafficDays') then [
                   expiring(endpoints, manual, step.days, step.share),
                   expiring(traffic, manual, step.trafficDays, step.share),
-                ] else [expiring(others, manual, step.days, step.share)]
+                  endless(listeners, manual, step.trafficDays),
+                ] else [expiring(others, manual, step.days, step.share), endless(listeners, manual, step.days)]
               ),
             function(step) '%s%s expires in %s, and does not renew itself.' % [the, onNode, left],
             summary='A certificate expires soon',
@@ -241,7 +251,7 @@ local query = import '../lib/query.libsonnet';
           ) +
           a.steps(
             'ACKCertificateUnreadable',
-            ['CE-23'],
+            ['CE-23', 'CE-12'],
             function(step) orElse([
               q.gauge('ack_certificate_errors', q.ofNodes, where) + ' == 1\n',
               q.ofCluster('ack_certificate_errors', 'source!~"%s|secret|ingress"' % q.nodeSources, where) + ' == 1\n',

@@ -18,6 +18,8 @@ type Cluster struct {
 	// Endpoints are the slices of the Services whose backends follow their pods. A
 	// Service that is not in it: they are not known.
 	Endpoints map[types.NamespacedName][]*discoveryv1.EndpointSlice
+	// PodsByDefault: pods are the backends of Services that do not say, in place of nodes.
+	PodsByDefault bool
 }
 
 // Service is what is wanted for a Service that has a CLB instance.
@@ -35,23 +37,39 @@ type Service struct {
 	// value of the tag kubernetes.do.not.delete.
 	Name string
 	// AddressType is internet or intranet.
+	// It is empty for a re-used load balancer whose Service does not ask for either.
 	AddressType string
 	Listeners   []Listener
 	Settings    Settings
+	// Deleting: the Service is being deleted, and the controller is taking its work back.
+	Deleting bool
+	// Settled: the Service has an address, and is not being deleted. Before that the
+	// controller may not have done its work yet.
+	Settled bool
+	// Addresses are the IP addresses that the Service has.
+	Addresses []string
 }
 
 // Settings are those of a load balancer that the controller made. Empty: not set by an
-// annotation, and without a default that the controller would restore.
+// annotation, and without a default.
 type Settings struct {
 	DisplayName, Spec                        string
 	DeleteProtection, ModificationProtection string
+	// AddressType is internet or intranet where an annotation says so.
+	AddressType string
+	// ChargeType is paybytraffic or paybybandwidth, InstanceChargeType PayBySpec or PayByCLCU.
+	ChargeType, InstanceChargeType string
+	// Bandwidth is in Mbit/s, 0 where it is not set.
+	Bandwidth int64
 }
 
 // Listener is one port of a Service.
 type Listener struct {
 	Port int32
-	// Protocol is tcp, udp, http or https.
+	// Protocol is tcp, udp, http or https; empty where the annotation cannot be understood.
 	Protocol string
+	// Forwards: the listener sends clients to another port, and not to the group.
+	Forwards bool
 	// Name is the description that the listener has; empty where the id of the cluster is
 	// not known.
 	Name  string
@@ -63,9 +81,15 @@ type Group struct {
 	// ID is set where an annotation names the group, Name where the controller makes it
 	// and the id of the cluster is known.
 	ID, Name string
-	// Known: Backends is what there should be. Otherwise endpoints are not known.
+	// OtherName is the name that the group has where the controller has the other kind of
+	// backend, nodes or pods, as its default; empty where the Service says which kind.
+	OtherName string
+	// Known: Backends is what there should be. Otherwise they are not known, or not all.
 	Known    bool
 	Backends []Backend
+	// Optional are backends that may be there or not: those of pods that are not ready,
+	// which the controller takes where they wait for it to do so.
+	Optional []Backend
 	// PerNode: one more node that takes part would be one more backend.
 	PerNode bool
 }

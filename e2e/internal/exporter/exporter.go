@@ -148,6 +148,9 @@ func listen(t testing.TB, w *world.World, address string) *net.TCPListener {
 // PID is the process id, as the tests see it.
 func (p *Process) PID() int { return p.process.PID() }
 
+// Output is what the exporter has logged so far.
+func (p *Process) Output() string { return p.process.Output() }
+
 // Stop tells the exporter to stop and says how long it took. It is an error
 // where that is too long, or the exit status is not 0. A second call is empty.
 func (p *Process) Stop() (time.Duration, error) {

@@ -60,3 +60,12 @@ func Require(t testing.TB, can bool, why string) {
 		t.Skip(why)
 	}
 }
+
+// RequireTools is Require for programs that must be installed.
+func RequireTools(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		_, err := exec.LookPath(name)
+		Require(t, err == nil, name+" is not installed")
+	}
+}

@@ -23,32 +23,46 @@ type Service struct {
 	NoTokens int
 
 	mu       sync.Mutex
-	paths    map[string]string
+	paths    map[string]func() string
 	tokens   map[string]time.Time // until when
 	requests []string
 }
 
 // New is the service of a spot instance that nobody reclaims.
 func New() *Service {
-	return &Service{
-		paths: map[string]string{
-			"instance-id":            "i-bp1aaaa",
-			"instance/instance-type": "ecs.g6e.large",
-			"region-id":              "cn-hangzhou",
-			"zone-id":                "cn-hangzhou-i",
-		},
-		tokens: map[string]time.Time{},
-	}
+	s := &Service{paths: map[string]func() string{}, tokens: map[string]time.Time{}}
+	s.Set("instance-id", "i-bp1aaaa")
+	s.Set("instance/instance-type", "ecs.g6e.large")
+	s.Set("region-id", "cn-hangzhou")
+	s.Set("zone-id", "cn-hangzhou-i")
+	return s
 }
 
 // Notice is the path of the notice, as for Set.
 const Notice = "instance/spot/termination-time"
 
 // Set changes the answer of a path below meta-data.
-func (s *Service) Set(path, answer string) {
+func (s *Service) Set(path, answer string) { s.set(path, func() string { return answer }) }
+
+func (s *Service) set(path string, answer func() string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.paths[path] = answer
+}
+
+const rolePath = "ram/security-credentials/"
+
+// SetRole gives the instance a RAM role. credentials is called for each answer, and
+// returns the JSON that describes them.
+func (s *Service) SetRole(name string, credentials func() string) {
+	s.Set(rolePath, name)
+	s.set(rolePath+name, credentials)
+}
+
+// RemoveRole takes the role away.
+func (s *Service) RemoveRole(name string) {
+	s.Remove(rolePath)
+	s.Remove(rolePath + name)
 }
 
 // Remove makes a path below meta-data answer 404.
@@ -98,7 +112,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		http.NotFound(w, r)
 	default:
-		_, _ = io.WriteString(w, answer)
+		_, _ = io.WriteString(w, answer())
 	}
 }
 
