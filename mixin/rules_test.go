@@ -784,8 +784,7 @@ const serverLabel = "server"
 // ofCluster matches metrics of the cluster role and of CoreDNS and its containers,
 // and what is recorded of them. What begins with one of them is about the cluster,
 // and about no node.
-var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|ack_instance_info$|(ack_(certificate|coredns|kubeproxy|nodelocaldns)|certmanager|coredns|container|kube_job)_)`)
-var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|(ack_(certificate|coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)|certmanager|coredns|container|kube_job)_)`)
+var ofCluster = regexp.MustCompile(`^(\w+:)?(ack_exporter_leader$|ack_instance_info$|(ack_(certificate|coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)|certmanager|coredns|container|kube_job)_)`)
 
 // alertAnnotations are what each alert says.
 var alertAnnotations = []string{"summary", "description", "impact", "action", "risks", "runbook_url"}

@@ -192,8 +192,7 @@ func (f *slbFlags) collector(log *slog.Logger, cloud cloud, flags *cloudFlags, s
 		return nil, fmt.Errorf("--collector.%s.quota: %w", f.name, err)
 	}
 	c, err := slb.New(slb.Config{
-		API: cloud.api, Region: cloud.region, ClusterID: flags.clusterID, APIServer: f.apiServer,
-		API: cloud.api, Region: flags.region, ClusterID: flags.clusterID, APIServer: f.apiServer, APIServerPorts: f.apiPorts,
+		API: cloud.api, Region: cloud.region, ClusterID: flags.clusterID, APIServer: f.apiServer, APIServerPorts: f.apiPorts,
 		Calls: f.calls, Interval: f.interval, Quotas: quotas,
 		Services: stores.services, Nodes: stores.nodes, Endpoints: slb.NewEndpointLister(clients.Discovery), Log: log,
 	})
