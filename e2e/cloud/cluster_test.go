@@ -218,7 +218,9 @@ func (s *scene) changesOfCloud(t *testing.T) []change {
 		}, of(cloudcluster.Spot, 0, "known")},
 		{"an instance is locked, with an event", instance(2, func(i *cloud.Instance) {
 			i.Locks, i.Status = []string{"financial", "Recycling"}, "Stopped"
-			i.Events = []cloud.SystemEvent{{ID: "e-1", Type: "SystemMaintenance.Reboot", NotBefore: tomorrow}, {ID: "e-2", Type: "SystemFailure.Stop", Status: "Executed"}}
+			i.Events = []cloud.SystemEvent{
+				{ID: "e-1", Type: "SystemMaintenance.Reboot", Status: "Scheduled", NotBefore: tomorrow}, {ID: "e-2", Type: "SystemFailure.Stop", Status: "Executed"},
+			}
 		}), of(2, 1, "locked", "reason", "financial")},
 		{"an instance is to be released", instance(3, func(i *cloud.Instance) { i.AutoRelease = tomorrow }), of(3, float64(tomorrow.Unix()), "expiry_timestamp_seconds")},
 		{"a listener is deleted", func() error {
@@ -361,10 +363,8 @@ func (s *scene) refused(t *testing.T, p *exporter.Process) {
 		})
 		s.Cloud.Permit(action)
 		for _, name := range cloudcluster.Collectors() {
-			if all := allFailures(m, name) - allFailures(before, name); !slices.Contains(fail, name) && all > 0 {
-				t.Errorf("without the right to %s, %s fails", action, name)
-			} else if all > forbidden(m, name)-forbidden(before, name) {
-				t.Errorf("without the right to %s, %s fails for another reason", action, name)
+			if forbidden(m, name) > forbidden(before, name) && !slices.Contains(fail, name) {
+				t.Errorf("without the right to %s, %s fails for it", action, name)
 			}
 		}
 	}
@@ -534,8 +534,9 @@ func (s *scene) budget(t *testing.T) {
 		throttled := 0.0
 		for _, name := range cloudcluster.Asking() {
 			throttled += failures(m, name, "throttled")
-			if other := allFailures(m, name) - failures(m, name, "throttled"); other > 0 {
-				return fmt.Errorf("%s fails for another reason than the budget", name)
+			// On a busy machine it can also be late.
+			if other := allFailures(m, name) - failures(m, name, "throttled") - failures(m, name, "timeout"); other > 0 {
+				t.Fatalf("%s fails for another reason than the budget", name)
 			}
 		}
 		if throttled == 0 {

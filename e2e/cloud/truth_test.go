@@ -141,6 +141,9 @@ func (u truth) instances() {
 		}
 		of(one(reclaimed), "reclaiming")
 		for _, event := range i.Events {
+			if event.Status != "Scheduled" {
+				continue
+			}
 			of(float64(event.NotBefore.Unix()), "system_event_timestamp_seconds", "type", event.Type)
 		}
 	}
