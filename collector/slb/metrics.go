@@ -99,6 +99,7 @@ func (*Collector) Families() []*collector.Family {
 type metrics struct {
 	found    *inventory.Inventory
 	services []ccm.Service
+	wanted   map[string]*prediction
 	limits   map[string]limit
 	counted  map[string]float64
 
@@ -110,7 +111,7 @@ func (m *metrics) put(f *collector.Family, value float64, labels ...string) {
 }
 
 func (m *metrics) add() {
-	used, wanted := usageOf(m.found), predict(m.services)
+	used, wanted := usageOf(m.found), m.wanted
 	m.addInfo()
 	m.addLimits()
 	m.addInstances()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -118,9 +119,9 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if c.config.Now().Sub(c.last) > collector.MaxAgeIntervals*c.config.Interval {
 		c.forget()
 	}
-	services := ccm.Compute(cluster)
+	predicted := newPredictor()
 	found, progress, scanErr := c.scanner.Refresh(ctx, inventory.Wanted{
-		ClusterID: cluster.ID, Services: services, LoadBalancers: c.config.APIServer,
+		ClusterID: cluster.ID, Services: servicesOf(cluster, predicted.add), LoadBalancers: c.config.APIServer,
 	})
 	c.calls.Store(int64(progress.Calls))
 	c.stopped[progress.Stopped]++
@@ -129,11 +130,52 @@ func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	}
 	c.last = c.config.Now()
 	limits, counted, quotaErr := c.quotas.read(ctx)
-	m := metrics{found: found, services: services, limits: limits, counted: counted}
+	services := toCompare(cluster, found)
+	m := metrics{found: found, services: services, wanted: predicted.balancers, limits: limits, counted: counted}
 	m.add()
 	m.addScan(progress, c.config.Calls, c.stopped)
 	drifted, driftErr := c.drift(ctx, cluster, services, found)
 	return append(m.list, drifted...), errors.Join(scanErr, quotaErr, endpointsErr, driftErr)
+}
+
+// servicesOf are the Services that have a load balancer, some at a time: the backends of
+// all of them at once can be millions. each sees them first.
+func servicesOf(cluster ccm.Cluster, each func(ccm.Service)) iter.Seq[ccm.Service] {
+	return func(yield func(ccm.Service) bool) {
+		for batch := range slices.Chunk(cluster.Services, servicesAtOnce) {
+			some := cluster
+			some.Services = batch
+			for _, s := range ccm.Compute(some) {
+				each(s)
+				if !yield(s) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// toCompare are the Services without the backends of groups that are as wanted, so that of
+// most there is nothing left.
+func toCompare(cluster ccm.Cluster, found *inventory.Inventory) []ccm.Service {
+	asWanted := make(map[[2]string]bool)
+	for id, l := range found.Cluster {
+		for _, g := range l.Groups {
+			if g.AsWanted {
+				asWanted[[2]string{id, g.ID}], asWanted[[2]string{id, g.Name}] = true, true
+			}
+		}
+	}
+	return slices.Collect(servicesOf(cluster, func(s ccm.Service) {
+		for i := range s.Listeners {
+			g := &s.Listeners[i].Group
+			for _, key := range []string{g.ID, g.Name, g.OtherName} {
+				if key != "" && asWanted[[2]string{s.LoadBalancerID, key}] {
+					g.Known, g.Backends, g.Optional = false, nil, nil
+				}
+			}
+		}
+	}))
 }
 
 // drift is how load balancers differ from what is wanted. What is new is logged.

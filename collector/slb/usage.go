@@ -93,34 +93,37 @@ type prediction struct {
 	known bool
 }
 
-// predict looks at Services that have a load balancer, by its id. A group that several
-// of them name counts once.
-func predict(services []ccm.Service) map[string]*prediction {
-	all := make(map[string]*prediction)
-	seen := make(map[[2]string]bool)
-	servers := make(map[string]map[string]bool)
-	for _, s := range services {
-		if s.LoadBalancerID == "" {
+// predictor predicts from one Service after the other, by the id of the load balancer. A
+// group that several of them name counts once.
+type predictor struct {
+	balancers map[string]*prediction
+	groups    map[[2]string]bool
+	servers   map[string]map[string]bool
+}
+
+func newPredictor() *predictor {
+	return &predictor{make(map[string]*prediction), make(map[[2]string]bool), make(map[string]map[string]bool)}
+}
+
+func (f *predictor) add(s ccm.Service) {
+	id := s.LoadBalancerID
+	if id == "" {
+		return
+	}
+	p := f.balancers[id]
+	if p == nil {
+		p = &prediction{known: true}
+		f.balancers[id], f.servers[id] = p, make(map[string]bool)
+	}
+	for _, l := range s.Listeners {
+		key := [2]string{id, l.Group.ID + "/" + l.Group.Name}
+		if key[1] != "/" && f.groups[key] {
 			continue
 		}
-		p := all[s.LoadBalancerID]
-		if p == nil {
-			p = &prediction{known: true}
-			all[s.LoadBalancerID], servers[s.LoadBalancerID] = p, make(map[string]bool)
-		}
-		for _, l := range s.Listeners {
-			key := [2]string{s.LoadBalancerID, l.Group.ID + "/" + l.Group.Name}
-			if key[1] != "/" && seen[key] {
-				continue
-			}
-			seen[key] = true
-			p.add(l.Group, servers[s.LoadBalancerID])
-		}
+		f.groups[key] = true
+		p.add(l.Group, f.servers[id])
 	}
-	for id, p := range all {
-		p.servers = len(servers[id])
-	}
-	return all
+	p.servers = len(f.servers[id])
 }
 
 func (p *prediction) add(g ccm.Group, servers map[string]bool) {

@@ -152,6 +152,14 @@ func perPod(name string, addresses ...string) ccm.Group {
 	return g
 }
 
+func predict(services []ccm.Service) map[string]*prediction {
+	p := newPredictor()
+	for _, s := range services {
+		p.add(s)
+	}
+	return p.balancers
+}
+
 func TestPredict(t *testing.T) {
 	t.Parallel()
 	shared := ccm.Group{ID: "rsp-1", Known: true, Backends: []ccm.Backend{{ServerID: "i-z"}}}

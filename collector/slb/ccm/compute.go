@@ -193,9 +193,15 @@ func (f *filling) optional() []Backend {
 
 // cluster adds every node that takes part.
 func (f *filling) cluster() {
+	// Each of them is there once, and there can be thousands.
+	f.backends = slices.Grow(f.backends, len(f.part.nodes))
 	for _, n := range f.part.nodes {
-		if n.backend {
-			f.node(n, true)
+		switch {
+		case !n.backend:
+		case n.instance == "":
+			f.known = false
+		default:
+			f.backends = append(f.backends, Backend{ServerID: n.instance, Port: f.port.NodePort})
 		}
 	}
 }

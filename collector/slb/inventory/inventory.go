@@ -40,6 +40,8 @@ type Group struct {
 	// Outdated: what is wanted of the group has changed since Read, so that a difference
 	// says nothing.
 	Outdated bool
+	// AsWanted: the backends are just those that Services want, as far as they were read.
+	AsWanted bool
 }
 
 // Complete tells whether the groups and the backends of each of them are known.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -40,7 +41,10 @@ type Config struct {
 type Wanted struct {
 	// ClusterID is the value of their tag; empty where it is not known.
 	ClusterID string
-	Services  []ccm.Service
+	// Services are gone through once, before anything is asked. Nothing of them is kept but
+	// fingerprints: with the backends of all of them at once a large cluster would need
+	// more memory than for everything else.
+	Services iter.Seq[ccm.Service]
 	// LoadBalancers are the ids of further ones.
 	LoadBalancers []string
 }
@@ -129,7 +133,8 @@ func (s *Scanner) Refresh(ctx context.Context, wanted Wanted) (*Inventory, Progr
 	if err != nil {
 		return nil, Progress{Calls: api.calls}, err
 	}
-	ids := ofCluster(region, wanted)
+	groups := s.order.wanted(wanted.Services)
+	ids := ofCluster(region, groups, wanted)
 	listeners, gone, err := s.listeners(ctx, api, ids)
 	if err != nil {
 		return nil, Progress{Calls: api.calls}, err
@@ -137,7 +142,7 @@ func (s *Scanner) Refresh(ctx context.Context, wanted Wanted) (*Inventory, Progr
 	for _, id := range gone {
 		delete(region, id)
 	}
-	s.adopt(region, ids, listeners, wanted)
+	s.adopt(region, ids, listeners, groups)
 	stopped, err := s.rotate(ctx, api)
 	for id, b := range s.balancers {
 		if b.gone {
@@ -168,18 +173,11 @@ func (s *Scanner) region(ctx context.Context, api aliyun.API) (map[string]aliyun
 }
 
 // ofCluster are the ids of the load balancers of the cluster that exist, sorted.
-func ofCluster(region map[string]aliyun.LoadBalancer, wanted Wanted) []string {
-	mine := make(map[string]bool)
-	for _, service := range wanted.Services {
-		mine[service.LoadBalancerID] = true
-	}
-	for _, id := range wanted.LoadBalancers {
-		mine[id] = true
-	}
+func ofCluster(region map[string]aliyun.LoadBalancer, groups map[string]map[string]wantedGroup, wanted Wanted) []string {
 	var ids []string
 	for id, l := range region {
 		tagged := wanted.ClusterID != "" && slices.Contains(l.Tags.Tag, aliyun.Tag{Key: clusterTag, Value: wanted.ClusterID})
-		if tagged || mine[id] {
+		if _, served := groups[id]; served || tagged || slices.Contains(wanted.LoadBalancers, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -231,8 +229,7 @@ func (s *Scanner) listenersOneByOne(ctx context.Context, api aliyun.API, ids []s
 
 // adopt forgets load balancers that are not of the cluster any more, and notes what is
 // wanted of the others.
-func (s *Scanner) adopt(region map[string]aliyun.LoadBalancer, ids []string, listeners map[string][]aliyun.Listener, wanted Wanted) {
-	groups := s.order.wanted(wanted.Services)
+func (s *Scanner) adopt(region map[string]aliyun.LoadBalancer, ids []string, listeners map[string][]aliyun.Listener, groups map[string]map[string]wantedGroup) {
 	kept := make(map[string]*balancer, len(ids))
 	for _, id := range ids {
 		if _, exists := region[id]; !exists {
@@ -255,9 +252,11 @@ func (s *Scanner) inventory(region map[string]aliyun.LoadBalancer) *Inventory {
 	for id, b := range s.balancers {
 		l := &LoadBalancer{LoadBalancer: region[id], Listeners: b.listeners, Listed: b.listed, Groups: make([]Group, len(b.groups))}
 		for n, g := range b.groups {
+			wanted, read := b.wantedOf(g), !g.read.IsZero()
 			l.Groups[n] = Group{
 				ServerGroup: g.ServerGroup, Backends: g.backends, Read: g.read,
-				Outdated: !g.read.IsZero() && g.wantedRead != b.wantedOf(g),
+				Outdated: read && g.wantedRead != wanted,
+				AsWanted: read && wanted.known && wanted.is(g.content),
 			}
 		}
 		i.Cluster[id] = l

@@ -58,7 +58,11 @@ func groupName(i, j int) string { return fmt.Sprintf("k8s/%d/s%d/ns/c1", 30000+j
 
 // wanted is what balancers has made.
 func wanted(n, groups int, servers ...string) inventory.Wanted {
-	w := inventory.Wanted{ClusterID: "c1"}
+	return inventory.Wanted{ClusterID: "c1", Services: slices.Values(services(n, groups, servers...))}
+}
+
+func services(n, groups int, servers ...string) []ccm.Service {
+	var all []ccm.Service
 	for i := range n {
 		service := ccm.Service{LoadBalancerID: fmt.Sprintf("lb-%03d", i)}
 		for j := range groups {
@@ -68,9 +72,9 @@ func wanted(n, groups int, servers ...string) inventory.Wanted {
 			}
 			service.Listeners = append(service.Listeners, ccm.Listener{Port: int32(80 + j), Group: g})
 		}
-		w.Services = append(w.Services, service)
+		all = append(all, service)
 	}
-	return w
+	return all
 }
 
 func (s *scan) refresh(w inventory.Wanted) (*inventory.Inventory, inventory.Progress) {
@@ -91,7 +95,7 @@ func TestRefreshReadsAll(t *testing.T) {
 		&slbtest.LoadBalancer{ID: "lb-reused"}, &slbtest.LoadBalancer{ID: "lb-none"})
 	w := wanted(3, 2, "i-a", "i-b")
 	w.LoadBalancers = []string{"lb-api", "lb-deleted"}
-	w.Services = append(w.Services, ccm.Service{LoadBalancerID: "lb-reused"}, ccm.Service{})
+	w.Services = slices.Values(append(services(3, 2, "i-a", "i-b"), ccm.Service{LoadBalancerID: "lb-reused"}, ccm.Service{}))
 	i, p := s.refresh(w)
 	if len(i.Region) != 7 || len(i.Cluster) != 5 || !i.Complete() {
 		t.Errorf("%d of the region, %d of the cluster, complete %t", len(i.Region), len(i.Cluster), i.Complete())
@@ -150,12 +154,13 @@ func TestRefreshOrder(t *testing.T) {
 
 	// Something else is wanted of one group, and has come into being.
 	s.Scanner = shrink(s, 6, same)
-	changed := wanted(4, 10, "i-a", "i-b")
-	changed.Services[2].Listeners[7].Group.Backends = changed.Services[2].Listeners[7].Group.Backends[:1]
+	fewer := services(4, 10, "i-a", "i-b")
+	fewer[2].Listeners[7].Group.Backends = fewer[2].Listeners[7].Group.Backends[:1]
+	changed := inventory.Wanted{ClusterID: "c1", Services: slices.Values(fewer)}
 	group := s.cloud.LoadBalancers["lb-002"].Groups[7]
 	group.Backends = slbtest.ECS(30007, "i-a")
 	i, _ := s.refresh(changed)
-	if g := i.Cluster["lb-002"].Groups[7]; g.Backends.Len() != 1 || g.Outdated {
+	if g := i.Cluster["lb-002"].Groups[7]; g.Backends.Len() != 1 || g.Outdated || !g.AsWanted {
 		t.Errorf("the group that changed was not read: %+v", g)
 	}
 
@@ -167,6 +172,9 @@ func TestRefreshOrder(t *testing.T) {
 		for _, g := range l.Groups {
 			if g.Outdated {
 				outdated++
+			}
+			if g.AsWanted {
+				t.Errorf("%s is as wanted", g.ID)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"hash/maphash"
+	"iter"
 
 	"ack-exporter/collector/slb/ccm"
 )
@@ -66,9 +67,12 @@ func (f fingerprints) contentWanted(backends []ccm.Backend) uint64 {
 }
 
 // wanted is what Services want of the groups of each load balancer, by their ids and names.
-func (f fingerprints) wanted(services []ccm.Service) map[string]map[string]wantedGroup {
+func (f fingerprints) wanted(services iter.Seq[ccm.Service]) map[string]map[string]wantedGroup {
 	all := make(map[string]map[string]wantedGroup)
-	for _, service := range services {
+	if services == nil {
+		return all
+	}
+	for service := range services {
 		groups := all[service.LoadBalancerID]
 		if groups == nil {
 			groups = make(map[string]wantedGroup)
