@@ -348,7 +348,7 @@ local catalogue = import 'lib/catalogue.libsonnet';
       },
       ACKSLBHeadroomLow: { warning: { below: threshold('LB-06', 'warning'), 'for': '30m' } },
       // Longer than a new leader takes to read some hundred groups.
-      ACKSLBScanBehind: { warning: { age: threshold('EX-07', 'warning'), 'for': '1h' } },
+      ACKSLBScanBehind: { warning: { age: threshold('EX-09', 'warning'), 'for': '1h' } },
       // The cloud's network is asked every 10 minutes; one answer suffices where it is late.
       ACKPodAddressesShort: {
         warning: { below: threshold('VP-01', 'warning'), 'for': '15m' },

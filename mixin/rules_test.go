@@ -999,6 +999,9 @@ func (c *conventions) operation(e *parser.BinaryExpr) []string {
 	if matching.On && !e.Op.IsSetOperator() && matching.Card == parser.CardOneToOne {
 		return matching.MatchingLabels
 	}
+	if matching.Card == parser.CardOneToMany {
+		return right
+	}
 	return left
 }
 
