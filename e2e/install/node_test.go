@@ -3,237 +3,547 @@
 package install
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
-	"ack-exporter/e2e/internal/cluster"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
-	"ack-exporter/e2e/internal/flows"
+	"ack-exporter/e2e/internal/hostroot"
 	"ack-exporter/e2e/internal/kubelet"
-	"ack-exporter/e2e/internal/node"
 	"ack-exporter/e2e/internal/world"
 )
 
-const (
-	// patience is how long a test waits for what takes seconds on an idle machine.
-	patience = 2 * time.Minute
-
-	repositoryName = "e2e.invalid/ack-exporter"
-	nextVersion    = "1.2.4"
-	port           = "9777"
-
-	nodeWorkload, clusterWorkload = "ack-exporter-node", "ack-exporter-cluster"
-)
-
-// site is a cluster with a real node, into which Helm installs the image.
-type site struct {
-	cluster *clustertest.Cluster
-	control *world.World // of the cluster
-	node    *kubelet.Node
-	host    *world.World // of the node
-
-	helm, home, kubeconfig string
-}
+// scrapeInterval is the shortest that the rules are made for, half of the chart's.
+const scrapeInterval = 15 * time.Second
 
 // TestNode installs the chart on a node with a real kubelet, looks at what the pods
 // say, has them replaced, and removes everything.
 func TestNode(t *testing.T) {
 	clustertest.RequireNodes(t)
 	s := newSite(t)
-	fillHost(t, s)
+	certificate := fillHost(t, s)
+	firstPod(t, s)
+	objects, files := s.objects(t), s.leavings(t)
 
 	s.upgrade(t, version)
-	t.Run("full", func(t *testing.T) { testFull(t, s) })
+	t.Run("full", func(t *testing.T) { testFull(t, s, certificate) })
 	t.Run("rollout", func(t *testing.T) { testRollout(t, s) })
 	t.Run("unprivileged", func(t *testing.T) { testUnprivileged(t, s) })
-	t.Run("uninstall", func(t *testing.T) { testUninstall(t, s) })
+	t.Run("uninstall", func(t *testing.T) { testUninstall(t, s, objects, files) })
 }
 
-func newSite(t *testing.T) *site {
+// firstPod runs something else on the node: container runtime and kubelet keep books once
+// they have had a pod.
+func firstPod(t *testing.T, s *site) {
 	t.Helper()
-	images := map[string]string{repositoryName: "", strings.TrimSuffix(kubelet.PauseImage, ":1"): pauseArchive(t)}
-	s := &site{control: world.New(t), helm: clustertest.Binary(t, "helm"), home: t.TempDir()}
-	s.cluster = clustertest.Start(t, s.control, cluster.Options{Controllers: true})
-	s.kubeconfig = s.cluster.Kubeconfig(t, "helm", "system:masters")
-	images[repositoryName] = versionArchive(t, version)
-	s.node = s.cluster.Node(t, kubelet.Config{
-		Name: "node-a", Address: "10.0.0.11", PodRange: "10.244.1.0/24", Images: images,
-		Labels: map[string]string{"topology.kubernetes.io/zone": "zone-a"},
+	pods := s.cluster.Client().CoreV1().Pods(metav1.NamespaceDefault)
+	const name = "first"
+	// The API takes pods once there is a ServiceAccount for them.
+	world.Eventually(t, patience, func() error {
+		_, err := pods.Create(t.Context(), &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: name, Image: kubelet.PauseImage}}},
+		}, metav1.CreateOptions{})
+		return err
 	})
-	s.host = &world.World{Sandbox: s.node.Sandbox}
-	next := versionArchive(t, nextVersion)
-	if _, err := s.node.Ctr(t.Context(), "images", "import", "--base-name", repositoryName, next); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// versionArchive is an image of the exporter.
-func versionArchive(t *testing.T, version string) string {
-	t.Helper()
-	binary, err := os.ReadFile(compile(t, runtime.GOARCH, version))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, _ := buildVersion(t, binary, version)
-	return s.archive(t, version)
-}
-
-// pauseArchive is the image of the first process of each pod.
-func pauseArchive(t *testing.T) string {
-	t.Helper()
-	folder := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "e2e", "-o", filepath.Join(folder, "pause"), "ack-exporter/e2e/internal/kubelet/pause")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", cmd, err, out)
-	}
-	const dockerfile = "FROM scratch\nCOPY pause /pause\nUSER 65534:65534\nENTRYPOINT [\"/pause\"]\n"
-	if err := os.WriteFile(filepath.Join(folder, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s := newStore(t)
-	s.build(t, folder)
-	return s.archive(t, "1")
-}
-
-// run runs Helm as somebody at a terminal does.
-func (s *site) run(t *testing.T, args ...string) {
-	t.Helper()
-	s.control.Run(t, "env", append([]string{
-		"HELM_CACHE_HOME=" + s.home, "HELM_CONFIG_HOME=" + s.home, "HELM_DATA_HOME=" + s.home, "KUBECONFIG=" + s.kubeconfig,
-		s.helm, "--namespace=" + namespace,
-	}, args...)...)
-}
-
-// upgrade installs a version with values, as the README says, and waits until all its
-// pods are ready and no others are left.
-func (s *site) upgrade(t *testing.T, version string, values ...string) {
-	t.Helper()
-	args := []string{"upgrade", "--install", "--create-namespace", "ack-exporter", filepath.Join(repository, "deploy/helm/ack-exporter")}
-	for _, value := range append(values, "image.repository="+repositoryName, "image.tag="+version) {
-		args = append(args, "--set="+value)
-	}
-	s.run(t, args...)
-	world.Eventually(t, patience, func() error { return s.rolledOut(t.Context()) })
-}
-
-// rolledOut is nil where all pods are those of the newest template, and ready.
-func (s *site) rolledOut(ctx context.Context) error {
-	apps := s.cluster.Client().AppsV1()
-	daemons, err := apps.DaemonSets(namespace).Get(ctx, nodeWorkload, metav1.GetOptions{})
-	if err != nil {
+	world.Eventually(t, patience, func() error {
+		pod, err := pods.Get(t.Context(), name, metav1.GetOptions{})
+		if err == nil && !isReady(*pod) {
+			err = fmt.Errorf("not ready: %+v", pod.Status)
+		}
 		return err
+	})
+	if err := pods.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
 	}
-	deployment, err := apps.Deployments(namespace).Get(ctx, clusterWorkload, metav1.GetOptions{})
+	world.Eventually(t, patience, func() error {
+		_, err := pods.Get(t.Context(), name, metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the pod is still there: %w", err)
+		}
+		return nil
+	})
+}
+
+// testFull compares what the pod in the profile full says with the truth, and with what
+// the exporter says outside of containers, as root and on the node itself.
+func testFull(t *testing.T, s *site, certificate *x509.Certificate) {
+	pod := s.podsOf(t, "node")[0]
+	if pod.Status.PodIP != pod.Status.HostIP {
+		t.Errorf("the pod has the address %s, the node %s", pod.Status.PodIP, pod.Status.HostIP)
+	}
+	s.requireConfined(t, pod, confined{user: 0, capabilities: 1 << unix.CAP_NET_ADMIN})
+	for _, pod := range s.podsOf(t, "cluster") {
+		s.requireConfined(t, pod, confined{user: 65534})
+	}
+
+	got := s.requireSameAsHost(t, pod)
+	for key, want := range map[string]float64{
+		exporter.Key("ack_exporter_host_network_namespace"):                                  1,
+		exporter.Key("ack_sysctl_value", "name", "net.ipv4.conf.all.rp_filter", "field", ""): 1,
+		exporter.Key("ack_sysctl_compliant", "name", "net.ipv4.conf.all.rp_filter"):          0,
+		exporter.Key("ack_conntrack_entries_limit"):                                          s.parameter(t, "net/netfilter/nf_conntrack_max"),
+	} {
+		if value, ok := got[key]; !ok || value != want {
+			t.Errorf("%s is %v (%v), want %v", key, value, ok, want)
+		}
+	}
+	if byClass := sum(got.Family("ack_conntrack_table_entries")); byClass < flowCount {
+		t.Errorf("%v entries by class, want at least %d", byClass, flowCount)
+	}
+	s.requireEntries(t, pod)
+	// The file belongs to root, and nobody else may read it.
+	ends := got.Family("ack_certificate_not_after_timestamp_seconds")
+	maps.DeleteFunc(ends, func(series string, _ float64) bool {
+		return !strings.Contains(series, `location="`+certificatePath+`"`)
+	})
+	if len(ends) != 1 || sum(ends) != float64(certificate.NotAfter.Unix()) {
+		t.Errorf("the certificate ends at %v, want %d", ends, certificate.NotAfter.Unix())
+	}
+}
+
+func sum(m exporter.Metrics) float64 {
+	total := 0.0
+	for _, value := range m {
+		total += value
+	}
+	return total
+}
+
+// parameter is a number that the kernel of the node says.
+func (s *site) parameter(t *testing.T, name string) float64 {
+	t.Helper()
+	value, err := strconv.ParseFloat(s.host.Sysctl(t, name), 64)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
+	return value
+}
+
+// requireEntries compares how many entries a pod sees with what the kernel says.
+func (s *site) requireEntries(t *testing.T, pod corev1.Pod) {
+	t.Helper()
+	// An entry can come or go between the two looks.
+	world.Eventually(t, patience, func() error {
+		m, err := s.scrape(t.Context(), pod)
+		if err != nil {
+			return err
+		}
+		want := s.parameter(t, "net/netfilter/nf_conntrack_count")
+		if want < flowCount {
+			t.Fatalf("the kernel has %v entries, and %d flows were opened", want, flowCount)
+		}
+		return m.Expect(want, "ack_conntrack_entries")
+	})
+}
+
+// requireSameAsHost compares a pod of the node role with an exporter that runs on the
+// node itself with the same collectors, and returns what the pod says. blind are families
+// that the pod cannot see, and must not show.
+func (s *site) requireSameAsHost(t *testing.T, pod corev1.Pod, blind ...string) exporter.Metrics {
+	t.Helper()
+	host := exporter.Start(t, s.host, exporter.Config{
+		Args:    argsOutsideContainer(pod.Spec.Containers[0].Args, targetsFile(t)),
+		Address: "127.0.0.1:9778", Rootfs: hostroot.Root("/"),
+	})
+	host.AwaitReady(t, patience)
+	var got, want exporter.Metrics
+	// Collectors that go on in the background may have looked at different times.
+	world.Eventually(t, patience, func() error {
+		var errGot, errWant error
+		got, errGot = s.scrape(t.Context(), pod)
+		want, errWant = host.Scrape(t.Context())
+		if err := errors.Join(errGot, errWant); err != nil {
+			return err
+		}
+		for series, success := range got.Family("ack_exporter_collector_success") {
+			if success != 1 {
+				return fmt.Errorf("%s is %v", series, success)
+			}
+		}
+		expected := state(want)
+		for _, family := range blind {
+			hidden := expected.Family(family)
+			if len(hidden) == 0 {
+				t.Fatalf("the host has no %s either", family)
+			}
+			maps.DeleteFunc(expected, func(series string, _ float64) bool { return hidden[series] != 0 })
+		}
+		if diff := state(got).Difference(expected); len(diff) > 0 {
+			return fmt.Errorf("the pod differs from the host: %s", strings.Join(diff, "\n"))
+		}
+		return nil
+	})
+	t.Logf("%d series are the same in the pod and on the host", len(state(got)))
+	if _, err := host.Stop(); err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// state is what is the same for everybody who looks at one time: not what counts packets
+// or work, and not when that was done.
+func state(m exporter.Metrics) exporter.Metrics {
+	moving := []string{
+		"ack_network_", "ack_exporter_build_info", "ack_exporter_collector_duration_seconds", "ack_exporter_collector_last_success_timestamp_seconds",
+		"ack_exporter_collector_errors_total", "ack_conntrack_table_cpu_seconds_total",
+	}
+	kept := make(exporter.Metrics)
+	for series, value := range m {
+		isMoving := slices.ContainsFunc(moving, func(prefix string) bool { return strings.HasPrefix(series, prefix) })
+		if strings.HasPrefix(series, "ack_") && !isMoving {
+			kept[series] = value
+		}
+	}
+	return kept
+}
+
+// confined is what the kernel says of a process.
+type confined struct {
+	user         int
+	capabilities uint64
+}
+
+// requireConfined makes sure that the kernel confines a pod's process as the pod says.
+func (s *site) requireConfined(t *testing.T, pod corev1.Pod, want confined) {
+	t.Helper()
+	_, id, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
+	pid, err := os.ReadFile(s.node.Path("/run/containerd/io.containerd.runtime.v2.task/k8s.io/" + id + "/init.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := os.ReadFile(s.node.Path("/proc/" + string(pid) + "/status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := make(map[string]string)
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		fields[name], _, _ = strings.Cut(strings.TrimSpace(value), "\t")
+	}
+	const filtered = "2" // by seccomp
+	for name, want := range map[string]string{
+		"Name": "ack-exporter", "Uid": strconv.Itoa(want.user), "NoNewPrivs": "1", "Seccomp": filtered,
+		"CapEff": fmt.Sprintf("%016x", want.capabilities), "CapBnd": fmt.Sprintf("%016x", want.capabilities),
+	} {
+		if fields[name] != want {
+			t.Errorf("%s: %s is %s, want %s", pod.Name, name, fields[name], want)
+		}
+	}
+}
+
+// testRollout replaces all pods by those of the next version while they are scraped.
+func testRollout(t *testing.T, s *site) {
+	s.cluster.Apply(t, []byte(proxyConfig))
+	leads, nodes := s.watch(t, "cluster", "ack_kubeproxy_config_valid"), s.watch(t, "node", "ack_conntrack_entries")
+	leads.await(t)
+	nodes.await(t)
+	before := s.podNames(t)
+	s.upgrade(t, nextVersion)
+	for _, name := range s.podNames(t) {
+		if slices.Contains(before, name) {
+			t.Errorf("%s has not been replaced", name)
+		}
+	}
+	for _, pod := range append(s.podsOf(t, "node"), s.podsOf(t, "cluster")...) {
+		m, err := s.scrape(t.Context(), pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for series := range m.Family("ack_exporter_build_info") {
+			if !strings.Contains(series, `version="`+nextVersion+`"`) {
+				t.Errorf("%s: %s", pod.Name, series)
+			}
+		}
+	}
+	// Once more after the end, or the last gap would not be seen.
+	leads.await(t)
+	nodes.await(t)
+	for _, w := range []*watcher{leads, nodes} {
+		gap, pods := w.stop()
+		t.Logf("%s: the longest gap was %s; shown by %v", w.family, gap.Round(time.Millisecond), pods)
+		if gap > scrapeInterval {
+			t.Errorf("that is longer than %s", scrapeInterval)
+		}
+		if len(pods) < 2 {
+			t.Errorf("%s was not handed over: %v", w.family, pods)
+		}
+	}
+}
+
+func (s *site) podNames(t *testing.T) []string {
+	t.Helper()
+	pods, err := s.pods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, pod := range pods {
+		names = append(names, pod.Name)
+	}
+	return names
+}
+
+// proxyConfig is something of the cluster that the leader has series about.
+const proxyConfig = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kube-proxy-worker, namespace: kube-system}
+data:
+  config.conf: |
+    apiVersion: kubeproxy.config.k8s.io/v1alpha1
+    kind: KubeProxyConfiguration
+    mode: ipvs
+`
+
+// watcher scrapes all pods of a role all the time, and notes when any shows a family.
+type watcher struct {
+	family string
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+
+	mu   sync.Mutex
+	last time.Time // of the last sight
+	gap  time.Duration
+	pods []string      // that have shown it
+	seen chan struct{} // closed at the next sight
+}
+
+// watchPause is short against any gap that counts, and watchTimeout bounds one scrape.
+const (
+	watchPause   = 200 * time.Millisecond
+	watchTimeout = 2 * time.Second
+)
+
+// watch scrapes until stop.
+func (s *site) watch(t *testing.T, role, family string) *watcher {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watcher{family: family, cancel: cancel, seen: make(chan struct{})}
+	w.ended.Go(func() {
+		tick := time.NewTicker(watchPause)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				w.look(ctx, s, role)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { w.stop() })
+	return w
+}
+
+// look scrapes each pod. A pod that does not answer keeps nobody waiting but itself.
+func (w *watcher) look(ctx context.Context, s *site, role string) {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
 	pods, err := s.pods(ctx)
 	if err != nil {
-		return err
+		return // a gap, if it stays so
 	}
-	var unready []error
 	for _, pod := range pods {
-		if pod.DeletionTimestamp != nil || !isReady(pod) {
-			unready = append(unready, fmt.Errorf("%s: %s %v", pod.Name, pod.Status.Phase, pod.Status.ContainerStatuses))
+		if pod.Labels["app.kubernetes.io/component"] != role || pod.Status.PodIP == "" {
+			continue
 		}
+		w.ended.Go(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), watchTimeout)
+			defer cancel()
+			if m, err := s.scrape(ctx, pod); err == nil && len(m.Family(w.family)) > 0 {
+				w.sight(pod.Name)
+			}
+		})
 	}
-	if done := daemonsDone(daemons) && deploymentDone(deployment); !done || len(unready) > 0 {
-		return fmt.Errorf("DaemonSet %+v, Deployment %+v: %w", daemons.Status, deployment.Status, errors.Join(unready...))
+}
+
+func (w *watcher) sight(pod string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	if !w.last.IsZero() {
+		w.gap = max(w.gap, now.Sub(w.last))
 	}
-	return nil
-}
-
-func daemonsDone(d *appsv1.DaemonSet) bool {
-	s := d.Status
-	return s.ObservedGeneration == d.Generation && s.DesiredNumberScheduled == 1 && s.UpdatedNumberScheduled == 1 && s.NumberReady == 1
-}
-
-func deploymentDone(d *appsv1.Deployment) bool {
-	s := d.Status
-	return s.ObservedGeneration == d.Generation && s.Replicas == 2 && s.UpdatedReplicas == 2 && s.ReadyReplicas == 2
-}
-
-func isReady(pod corev1.Pod) bool {
-	for _, condition := range pod.Status.Conditions {
-		if condition.Type == corev1.PodReady {
-			return condition.Status == corev1.ConditionTrue
-		}
+	w.last = now
+	if !slices.Contains(w.pods, pod) {
+		w.pods = append(w.pods, pod)
 	}
-	return false
+	close(w.seen)
+	w.seen = make(chan struct{})
 }
 
-// pods are those of the release.
-func (s *site) pods(ctx context.Context) ([]corev1.Pod, error) {
-	pods, err := s.cluster.Client().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=ack-exporter"})
-	if err != nil {
-		return nil, err
-	}
-	return pods.Items, nil
-}
-
-// podsOf are those of one role.
-func (s *site) podsOf(t *testing.T, role string) []corev1.Pod {
+// await waits until the family is seen.
+func (w *watcher) await(t *testing.T) {
 	t.Helper()
-	all, err := s.pods(t.Context())
+	w.mu.Lock()
+	seen := w.seen
+	w.mu.Unlock()
+	select {
+	case <-seen:
+	case <-time.After(patience):
+		t.Fatalf("nobody shows %s", w.family)
+	}
+}
+
+// stop returns the longest time between two sights, and who showed the family.
+func (w *watcher) stop() (gap time.Duration, pods []string) {
+	w.cancel()
+	w.ended.Wait()
+	return w.gap, w.pods
+}
+
+// testUnprivileged compares what the pod in the profile unprivileged says with what an
+// exporter on the node itself says of the same.
+func testUnprivileged(t *testing.T, s *site) {
+	s.upgrade(t, nextVersion, "node.profile=unprivileged")
+	pod := s.podsOf(t, "node")[0]
+	if pod.Status.PodIP == pod.Status.HostIP {
+		t.Errorf("the pod has the address of the node, %s", pod.Status.PodIP)
+	}
+	s.requireConfined(t, pod, confined{user: 65534})
+	got := s.requireSameAsHost(t, pod, "ack_conntrack_timeout_seconds") // those of its own network
+	s.requireEntries(t, pod)
+	if blind := got.Family("ack_sysctl_value"); len(blind) > 0 {
+		t.Errorf("kernel parameters of another network: %v", blind)
+	}
+}
+
+// testUninstall removes the release, and looks for anything that was not there before.
+func testUninstall(t *testing.T, s *site, objects, files []string) {
+	s.run(t, "uninstall", "ack-exporter")
+	// The namespace is the one thing that Helm leaves, with what each namespace has.
+	objects = append(objects, "namespaces /"+namespace,
+		"serviceaccounts "+namespace+"/default", "configmaps "+namespace+"/kube-root-ca.crt",
+		// These are the node's and the test's own.
+		"leases kube-node-lease/"+nodeName, "configmaps kube-system/kube-proxy-worker")
+	world.Eventually(t, patience, func() error {
+		if left := subtract(s.objects(t), objects); len(left) > 0 {
+			return fmt.Errorf("objects are left: %q", left)
+		}
+		if left := subtract(s.leavings(t), files); len(left) > 0 {
+			return fmt.Errorf("the node has what it had not before: %q", left)
+		}
+		return nil
+	})
+}
+
+// subtract is what is in a and not in b.
+func subtract(a, b []string) []string {
+	return slices.DeleteFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// objects lists all objects of the API but events, which end by themselves.
+func (s *site) objects(t *testing.T) []string {
+	t.Helper()
+	lists, err := s.cluster.Client().Discovery().ServerPreferredResources()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var pods []corev1.Pod
-	for _, pod := range all {
-		if pod.Labels["app.kubernetes.io/component"] == role {
-			pods = append(pods, pod)
+	client, err := dynamic.NewForConfig(s.cluster.Admin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, list := range lists {
+		version, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, resource := range list.APIResources {
+			if !slices.Contains(resource.Verbs, "list") || resource.Name == "events" || resource.Name == "componentstatuses" {
+				continue
+			}
+			all, err := client.Resource(version.WithResource(resource.Name)).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatalf("list %s: %v", resource.Name, err)
+			}
+			for _, object := range all.Items {
+				found = append(found, resource.Name+" "+object.GetNamespace()+"/"+object.GetName())
+			}
 		}
 	}
-	if len(pods) == 0 {
-		t.Fatalf("no pods of the role %s", role)
+	if len(found) == 0 {
+		t.Fatal("the API has no objects")
 	}
-	return pods
+	return found
 }
 
-// scrape asks a pod over the network of the node, as Prometheus does over that of the
-// cluster.
-func (s *site) scrape(ctx context.Context, pod corev1.Pod) (exporter.Metrics, error) {
-	return exporter.ScrapeAt(ctx, s.host, net.JoinHostPort(pod.Status.PodIP, port))
-}
-
-// flowCount is how many flows the node has; few enough for every limit.
-const flowCount = 500
-
-// fillHost gives the node something to measure: flows, a kernel parameter that nobody
-// should change, and a certificate.
-func fillHost(t *testing.T, s *site) {
+// leavings are what pods could leave on the node: processes, containers, mounts, control
+// groups, and files outside of containerd's own folder, which has the images.
+func (s *site) leavings(t *testing.T) []string {
 	t.Helper()
-	for name, value := range node.Healthy() {
-		s.host.SetSysctl(t, name, value)
+	var found []string
+	names, err := filepath.Glob(s.node.Path("/proc/[0-9]*/comm"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("processes: %v, %v", names, err)
 	}
-	s.host.SetSysctl(t, "net/ipv4/conf/all/rp_filter", "1")
-	sender, err := flows.NewSender(t.Context(), s.node.Sandbox)
+	for _, name := range names {
+		// One that has ended meanwhile has left nothing.
+		if comm, err := os.ReadFile(name); err == nil {
+			found = append(found, "process "+string(bytes.TrimSpace(comm)))
+		}
+	}
+	containers, err := s.node.Ctr(t.Context(), "containers", "list", "--quiet")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = sender.Close() })
-	if err := sender.Open(flowCount); err != nil {
+	for _, id := range strings.Fields(containers) {
+		found = append(found, "container "+id)
+	}
+	mounts, err := os.ReadFile("/proc/" + strconv.Itoa(s.node.PID()) + "/mounts")
+	if err != nil {
 		t.Fatal(err)
 	}
+	for line := range strings.Lines(string(mounts)) {
+		found = append(found, "mount "+strings.Fields(line)[1])
+	}
+	for _, group := range s.files(t, "/sys/fs/cgroup/memory/kubepods") {
+		// Those of classes of pods stay.
+		if strings.Contains(group, "/pod") {
+			found = append(found, group)
+		}
+	}
+	for _, folder := range []string{"/run/netns", "/run/containerd", "/etc/cni", "/var/lib/kubelet", "/var/lib/cni", "/var/log"} {
+		found = append(found, s.files(t, folder)...)
+	}
+	return found
 }
 
-func testFull(t *testing.T, s *site)         { t.Log(s.podsOf(t, "node")[0].Status) }
-func testRollout(t *testing.T, s *site)      {}
-func testUnprivileged(t *testing.T, s *site) {}
-func testUninstall(t *testing.T, s *site)    {}
+// files are those below a folder of the node, by their paths.
+func (s *site) files(t *testing.T, folder string) []string {
+	t.Helper()
+	root := s.node.Path(folder)
+	var found []string
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone meanwhile
+		}
+		found = append(found, folder+strings.TrimPrefix(path, root))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

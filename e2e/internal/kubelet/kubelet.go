@@ -141,12 +141,9 @@ func (n *Node) makeMachine(ctx context.Context) error {
 		},
 	}
 	for _, path := range ownFolders() {
-		m.Folders[path] = filepath.Join(n.folder, path)
-		// It must be there on this machine, too, to be mounted over.
-		for _, folder := range []string{path, m.Folders[path]} {
-			if err := os.MkdirAll(folder, 0o755); err != nil {
-				return err
-			}
+		m.Folders[path] = n.path(path)
+		if err := os.MkdirAll(n.path(path), 0o755); err != nil {
+			return err
 		}
 	}
 	// Where a node of ACK has its client certificates.
@@ -157,6 +154,9 @@ func (n *Node) makeMachine(ctx context.Context) error {
 	n.Sandbox, err = sandbox.NewMachine(ctx, m)
 	return err
 }
+
+// Folder is where one of the node's own folders is for the caller.
+func (n *Node) Folder(path string) string { return n.path(path) }
 
 // path is where a file in one of the node's own folders is for the caller.
 func (n *Node) path(elements ...string) string {

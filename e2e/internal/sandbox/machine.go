@@ -21,7 +21,8 @@ import (
 type Machine struct {
 	Hostname string
 	// Folders are the machine's own: where they are for the caller, by their path in
-	// it. Both must exist. /run and /dev/shm are its own in any case, and empty.
+	// it below /etc, /opt or /var. What is written beside them in these three is lost
+	// with the machine. /run and /dev/shm are its own too, and empty.
 	Folders map[string]string
 	// Shown are kernel parameters of the whole machine that programs in it write, named
 	// in slashes: they read these values, and what they write goes nowhere.
@@ -132,12 +133,55 @@ func (m *machineSpec) mount() error {
 			return err
 		}
 	}
+	if err := m.mountFolders(); err != nil {
+		return err
+	}
+	return m.show()
+}
+
+// mountFolders has each of the machine's own folders at its path, which need not be there
+// on the caller's machine.
+func (m *machineSpec) mountFolders() error {
+	// By descriptors, in case that they are in a place that is about to be covered.
+	sources := make(map[string]*os.File)
 	for path, folder := range m.Folders {
-		if err := unix.Mount(folder, path, "", unix.MS_BIND, ""); err != nil {
+		f, err := os.Open(folder)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sources[path] = f
+	}
+	for _, path := range []string{"/etc", "/opt", "/var"} {
+		if err := cover(path); err != nil {
+			return err
+		}
+	}
+	for path, source := range sources {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", source.Fd()), path, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", path, err)
 		}
 	}
-	return m.show()
+	return nil
+}
+
+// cover keeps what is written in a folder in memory.
+func cover(path string) error {
+	upper := filepath.Join("/run/covers", path)
+	work := upper + ".work"
+	for _, folder := range []string{upper, work} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", path, upper, work)
+	if err := unix.Mount("overlay", path, "overlay", 0, options); err != nil {
+		return fmt.Errorf("cover %s: %w", path, err)
+	}
+	return nil
 }
 
 func mountHierarchy(name string) error {
