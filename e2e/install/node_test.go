@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +28,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"ack-exporter/e2e/internal/cluster"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/hostroot"
@@ -49,6 +52,7 @@ func TestNode(t *testing.T) {
 	t.Run("full", func(t *testing.T) { testFull(t, s, certificate) })
 	t.Run("rollout", func(t *testing.T) { testRollout(t, s) })
 	t.Run("unprivileged", func(t *testing.T) { testUnprivileged(t, s) })
+	t.Run("cloud", func(t *testing.T) { testCloud(t, s) })
 	t.Run("uninstall", func(t *testing.T) { testUninstall(t, s, objects, files) })
 }
 
@@ -227,12 +231,7 @@ type confined struct {
 // requireConfined makes sure that the kernel confines a pod's process as the pod says.
 func (s *site) requireConfined(t *testing.T, pod corev1.Pod, want confined) {
 	t.Helper()
-	_, id, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
-	pid, err := os.ReadFile(s.node.Path("/run/containerd/io.containerd.runtime.v2.task/k8s.io/" + id + "/init.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	status, err := os.ReadFile(s.node.Path("/proc/" + string(pid) + "/status"))
+	status, err := os.ReadFile(s.process(t, pod, "status"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,6 +249,17 @@ func (s *site) requireConfined(t *testing.T, pod corev1.Pod, want confined) {
 			t.Errorf("%s: %s is %s, want %s", pod.Name, name, fields[name], want)
 		}
 	}
+}
+
+// process is the path of what the kernel says of the process of a pod.
+func (s *site) process(t *testing.T, pod corev1.Pod, file string) string {
+	t.Helper()
+	_, id, _ := strings.Cut(pod.Status.ContainerStatuses[0].ContainerID, "://")
+	pid, err := os.ReadFile(s.node.Path("/run/containerd/io.containerd.runtime.v2.task/k8s.io/" + id + "/init.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.node.Path(filepath.Join("/proc", string(pid), file))
 }
 
 // testRollout replaces all pods by those of the next version while they are scraped.
@@ -429,9 +439,98 @@ func testUnprivileged(t *testing.T, s *site) {
 	}
 }
 
+// testCloud looks at what credentials get into the pods. Nothing of the cloud can be
+// reached from there.
+func testCloud(t *testing.T, s *site) {
+	const (
+		role     = "acs:ram::1234567890123456:role/ack-exporter"
+		provider = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c0123456789abcdef"
+		token    = "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token"
+	)
+	s.upgrade(t, nextVersion, "cluster.cloud.region=cn-hangzhou", "cluster.cloud.credentials=oidc",
+		"cluster.cloud.rrsaRoleARN="+role, "cluster.cloud.rrsaProviderARN="+provider)
+	for _, pod := range s.podsOf(t, "cluster") {
+		s.requireEnvironment(t, pod, "ALIBABA_CLOUD_ROLE_ARN="+role, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN="+provider, "ALIBABA_CLOUD_OIDC_TOKEN_FILE="+token)
+		s.requireToken(t, pod, token)
+	}
+
+	_, err := s.cluster.Client().CoreV1().Secrets(namespace).Create(t.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "keys"},
+		StringData: map[string]string{"ALIBABA_CLOUD_ACCESS_KEY_ID": "an-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "a-secret"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.upgrade(t, nextVersion, "cluster.cloud.region=cn-hangzhou", "cluster.cloud.credentials=environment", "cluster.cloud.secret=keys")
+	for _, pod := range s.podsOf(t, "cluster") {
+		s.requireEnvironment(t, pod, "ALIBABA_CLOUD_ACCESS_KEY_ID=an-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET=a-secret")
+	}
+	if err := s.cluster.Client().CoreV1().Secrets(namespace).Delete(t.Context(), "keys", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// requireEnvironment makes sure that a pod's process has these variables of the cloud, and
+// no others.
+func (s *site) requireEnvironment(t *testing.T, pod corev1.Pod, want ...string) {
+	t.Helper()
+	environment, err := os.ReadFile(s.process(t, pod, "environ"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, variable := range strings.Split(string(environment), "\x00") {
+		if strings.HasPrefix(variable, "ALIBABA_CLOUD_") {
+			got = append(got, variable)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s has the variables %q, want %q", pod.Name, got, want)
+	}
+}
+
+// requireToken makes sure that a pod's process can read a token that is for RAM.
+func (s *site) requireToken(t *testing.T, pod corev1.Pod, path string) {
+	t.Helper()
+	path = s.process(t, pod, "root"+path)
+	var file unix.Stat_t
+	if err := unix.Stat(path, &file); err != nil {
+		t.Fatal(err)
+	}
+	const user = 65534
+	if byUser, byGroup := file.Uid == user && file.Mode&0o400 != 0, file.Gid == user && file.Mode&0o040 != 0; !byUser && !byGroup {
+		t.Errorf("the token is of user %d and group %d with mode %o: the process may not read it", file.Uid, file.Gid, file.Mode)
+	}
+	token, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := strings.Split(string(token), ".")
+	if len(parts) != 3 {
+		t.Fatalf("a token of %d parts", len(parts))
+	}
+	content, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct {
+		Audience []string `json:"aud"`
+		Subject  string   `json:"sub"`
+	}
+	if err := json.Unmarshal(content, &claims); err != nil {
+		t.Fatal(err)
+	}
+	subject := cluster.ServiceAccountUser(namespace, clusterWorkload)
+	if !slices.Equal(claims.Audience, []string{"sts.aliyuncs.com"}) || claims.Subject != subject {
+		t.Errorf("the token is for %q, of %s; want that of %s", claims.Audience, claims.Subject, subject)
+	}
+}
+
 // testUninstall removes the release, and looks for anything that was not there before.
 func testUninstall(t *testing.T, s *site, objects, files []string) {
-	s.run(t, "uninstall", "ack-exporter")
+	s.helm.uninstall(t)
 	// The namespace is the one thing that Helm leaves, with what each namespace has.
 	objects = append(objects, "namespaces /"+namespace,
 		"serviceaccounts "+namespace+"/default", "configmaps "+namespace+"/kube-root-ca.crt",

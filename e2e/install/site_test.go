@@ -50,15 +50,15 @@ type site struct {
 	node    *kubelet.Node
 	host    *world.World // of the node
 
-	helm, home, kubeconfig string
+	helm helm
 }
 
 func newSite(t *testing.T) *site {
 	t.Helper()
 	images := map[string]string{repositoryName: "", strings.TrimSuffix(kubelet.PauseImage, ":1"): pauseArchive(t)}
-	s := &site{control: world.New(t), helm: clustertest.Binary(t, "helm"), home: t.TempDir()}
+	s := &site{control: world.New(t)}
 	s.cluster = clustertest.Start(t, s.control, cluster.Options{Controllers: true})
-	s.kubeconfig = s.cluster.Kubeconfig(t, "helm", "system:masters")
+	s.helm = newHelm(t, s.cluster, s.control)
 	images[repositoryName] = versionArchive(t, version)
 	s.node = s.cluster.Node(t, kubelet.Config{
 		Name: nodeName, Address: "10.0.0.11", PodRange: "10.244.1.0/24", Images: images,
@@ -101,24 +101,11 @@ func pauseArchive(t *testing.T) string {
 	return s.archive(t, "1")
 }
 
-// run runs Helm as somebody at a terminal does.
-func (s *site) run(t *testing.T, args ...string) {
-	t.Helper()
-	s.control.Run(t, "env", append([]string{
-		"HELM_CACHE_HOME=" + s.home, "HELM_CONFIG_HOME=" + s.home, "HELM_DATA_HOME=" + s.home, "KUBECONFIG=" + s.kubeconfig,
-		s.helm, "--namespace=" + namespace,
-	}, args...)...)
-}
-
 // upgrade installs a version with values, as the README says, and waits until all its
 // pods are ready and no others are left.
 func (s *site) upgrade(t *testing.T, version string, values ...string) {
 	t.Helper()
-	args := []string{"upgrade", "--install", "--create-namespace", "ack-exporter", filepath.Join(repository, "deploy/helm/ack-exporter")}
-	for _, value := range append(values, "image.repository="+repositoryName, "image.tag="+version) {
-		args = append(args, "--set="+value)
-	}
-	s.run(t, args...)
+	s.helm.upgrade(t, append(values, "image.tag="+version)...)
 	world.Eventually(t, patience, func() error { return s.rolledOut(t.Context()) })
 }
 
