@@ -479,7 +479,7 @@ func (s *site) requireEnvironment(t *testing.T, pod corev1.Pod, want ...string) 
 		t.Fatal(err)
 	}
 	var got []string
-	for _, variable := range strings.Split(string(environment), "\x00") {
+	for variable := range strings.SplitSeq(string(environment), "\x00") {
 		if strings.HasPrefix(variable, "ALIBABA_CLOUD_") {
 			got = append(got, variable)
 		}
@@ -607,7 +607,7 @@ func (s *site) leavings(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range strings.Fields(containers) {
+	for id := range strings.FieldsSeq(containers) {
 		found = append(found, "container "+id)
 	}
 	mounts, err := os.ReadFile("/proc/" + strconv.Itoa(s.node.PID()) + "/mounts")

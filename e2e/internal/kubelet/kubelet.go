@@ -269,7 +269,7 @@ func (n *Node) Ctr(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "--namespace", criNamespace}, args...)...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := n.Sandbox.Start(cmd)
+	err := n.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}
