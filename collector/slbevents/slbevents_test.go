@@ -153,7 +153,9 @@ func TestCauses(t *testing.T) {
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	at := func(seconds int) metav1.Time { return metav1.NewTime(start.Add(time.Duration(seconds) * time.Second)) }
-	micro := func(seconds int) metav1.MicroTime { return metav1.NewMicroTime(at(seconds).Add(500 * time.Millisecond)) }
+	micro := func(seconds int) metav1.MicroTime {
+		return metav1.NewMicroTime(at(seconds).Add(500 * time.Millisecond))
+	}
 	for name, c := range map[string]struct {
 		set  func(*corev1.Event)
 		want string

@@ -31,12 +31,14 @@ func (c *Collector) vSwitches(ctx context.Context, f fleet) ([]prometheus.Metric
 	if lost == len(f.vSwitches) {
 		return nil, errors.Join(podsErr, fmt.Errorf("the API lists none of the %d vSwitches of nodes: %w", lost, collector.ErrForbidden))
 	}
-	metrics := append(nodes, familyUnknownVSwitches.Metric(float64(lost), useNode))
+	metrics := []prometheus.Metric{familyUnknownVSwitches.Metric(float64(lost), useNode)}
+	metrics = append(metrics, nodes...)
 	if podsErr != nil {
 		return metrics, podsErr
 	}
 	pods, lost := tell(known, ofPods, usePod)
-	return append(slices.Concat(metrics, pods), familyUnknownVSwitches.Metric(float64(lost), usePod)), nil
+	metrics = append(metrics, familyUnknownVSwitches.Metric(float64(lost), usePod))
+	return append(metrics, pods...), nil
 }
 
 // podVSwitches are those of eni-config; without it, as with Flannel, there are none.

@@ -15,12 +15,14 @@ import (
 	"ack-exporter/collector"
 )
 
+// The ConfigMap that has the configuration, and what selects it.
 const (
-	// Name is the ConfigMap in Namespace that has the configuration, and
-	// Fields selects it.
 	Namespace = metav1.NamespaceSystem
 	Name      = "eni-config"
 	Fields    = "metadata.name=" + Name
+)
+
+const (
 	// MaxSize bounds what is read of one key; a whole ConfigMap is not larger.
 	MaxSize = 1 << 20
 
