@@ -263,3 +263,18 @@ func (c *Cluster) Environment() []string {
 
 // Wrapper is a command that ends by executing the exporter in that environment.
 func (c *Cluster) Wrapper() []string { return append([]string{"env"}, c.Environment()...) }
+
+// ShortAlerts is a _config of the mixin that shortens, on top of monitoring.Short, the
+// alerts on the cloud.
+const ShortAlerts = `{
+	alerts+:
+		// So that the first step of which people hear is the second.
+		local second = { warning+: { 'for': '12s' } };
+		{
+			ACKInstanceExpiresSoon+: second,
+			ACKPodAddressesShort+: second,
+			// On a busy machine a refresh takes longer than it may.
+			ACKExporterCollectorFailing+: { warning+: { 'for': '1m' } },
+			ACKExporterCloudLimited+: { warning+: { 'for': '1m' } },
+		},
+}`
