@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -29,6 +30,8 @@ type Config struct {
 	// Ports are those that their listeners may have; the first has to be there. None: 6443.
 	Ports []int32
 	Now   func() time.Time
+	// Log gets the items of what is found, once each time that it appears.
+	Log *slog.Logger
 }
 
 // Look is what a Watch compares.
@@ -68,6 +71,12 @@ func (w *Watch) Metrics(ctx context.Context, look Look) ([]prometheus.Metric, []
 		a.Ports, a.Entries, a.Networks = w.config.Ports, w.entries, w.networks
 	}
 	found := Find(in)
+	for _, f := range found {
+		if !w.tracker.before[f.key()] {
+			w.config.Log.WarnContext(ctx, "load balancer is not as it should be",
+				"kind", f.Kind, "load_balancer_id", f.LoadBalancerID, "service", f.Service, "count", f.Count, "items", f.Details)
+		}
+	}
 	return w.tracker.Metrics(found), found, err
 }
 
