@@ -155,8 +155,10 @@ func (m *metrics) addLimits() {
 		family *collector.Family
 		quota  string
 	}{
-		{familyInstancesLimit, quotaInstances}, {familyListenersLimit, quotaListeners},
-		{familyBackendServersLimit, quotaBackendServers}, {familyAttachmentsLimit, quotaBackendAttachments},
+		{familyInstancesLimit, quotaInstances},
+		{familyListenersLimit, quotaListeners},
+		{familyBackendServersLimit, quotaBackendServers},
+		{familyAttachmentsLimit, quotaBackendAttachments},
 	} {
 		m.put(l.family, m.limits[l.quota].value, m.limits[l.quota].source)
 		if counted, ok := m.counted[l.quota]; ok && l.quota != quotaInstances {

@@ -23,8 +23,13 @@ func TestQuotaOrder(t *testing.T) {
 		used  map[string]float64
 	}{
 		{"told", []slbtest.Quota{{Code: code, Total: 500, Usage: 3}}, Limits{code: 400}, limit{500, "quota_center"}, nil},
-		{"told with usage", []slbtest.Quota{{Code: code, Total: 500, Usage: 3, Consumable: true}}, nil, limit{500, "quota_center"},
-			map[string]float64{"backend_servers": 3}},
+		{
+			"told with usage",
+			[]slbtest.Quota{{Code: code, Total: 500, Usage: 3, Consumable: true}},
+			nil,
+			limit{500, "quota_center"},
+			map[string]float64{"backend_servers": 3},
+		},
 		{"of the region", []slbtest.Quota{
 			{Code: code, Total: 1}, {Code: code, Total: 500, Region: "cn-x"}, {Code: code, Total: 2}, {Code: code, Total: 3, Region: "cn-y", Consumable: true},
 		}, nil, limit{500, "quota_center"}, nil},

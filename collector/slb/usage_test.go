@@ -203,8 +203,12 @@ func TestHeadroomNodes(t *testing.T) {
 		{"no Services", has(two), nil, 11, nil},
 		{"deleted", has(), []ccm.Service{a}, 11, nil},
 		{"not complete", has(two, unread), []ccm.Service{a, serves("lb-3", perNode("e"))}, 11, nil},
-		{"not complete, but pods only", has(two, unread), []ccm.Service{a, serves("lb-3", perPod("e"))}, 11,
-			[]headroom{{"backend_servers", "servers", 8}, {"backend_servers", "attachments", 2}}},
+		{
+			"not complete, but pods only", has(two, unread),
+			[]ccm.Service{a, serves("lb-3", perPod("e"))},
+			11,
+			[]headroom{{"backend_servers", "servers", 8}, {"backend_servers", "attachments", 2}},
+		},
 	} {
 		got := headroomNodes(test.has, predict(test.services), usageOf(test.has), test.limit)
 		if !slices.Equal(got, test.want) {
@@ -273,8 +277,10 @@ func TestHeadroomPorts(t *testing.T) {
 	services := []ccm.Service{serves("lb-1", perNode("a")), serves("lb-2", perNode("a"))}
 	got := headroomPorts(has(busy, api), predict(services), usageOf(has(busy, api)), 5, 10)
 	want := []headroom{
-		{"listeners", "listeners", 7}, {"backend_attachments", "load_balancers", 4},
-		{"backend_attachments", "groups", 2}, {"backend_attachments", "ports", 2},
+		{"listeners", "listeners", 7},
+		{"backend_attachments", "load_balancers", 4},
+		{"backend_attachments", "groups", 2},
+		{"backend_attachments", "ports", 2},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"ack-exporter/e2e/internal/cloudcluster"
 	"ack-exporter/e2e/internal/dnscluster"
 	"ack-exporter/e2e/internal/flows"
 	"ack-exporter/e2e/internal/hostroot"
@@ -236,7 +237,7 @@ func (d *demo) startMonitoring(ctx context.Context) error {
 			// So that the first step of which people hear is the second.
 			ACKCertificateExpiresSoon+: { warning+: { 'for': '12s' } },
 		},
-	} + %s`, d.address.exporter, dnscluster.ShortAlerts)
+	} + %s + %s`, d.address.exporter, dnscluster.ShortAlerts, cloudcluster.ShortAlerts)
 	pack, err := mixin.Render(monitoring.Short(d.address.webhook, extra))
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ var steps = []string{
 // clusterSteps follow where the programs of a cluster have been built.
 var clusterSteps = []string{
 	`starting a cluster: etcd, kube-apiserver`,
-	`HEALTHY  both replicas of CoreDNS answer, and node \S+ gets answers .*: nothing fires`,
+	`HEALTHY  both replicas of CoreDNS answer, and node \S+ gets answers .*; in the cloud are the instances of its 4 nodes, .*: nothing fires`,
 	`WRONG    the resolver of the VPC`,
 	`FIRING   critical (ACKDNSExternalFailing (\S+) – .* Names of the cluster resolve\. Of its other probes these fail: .*vpc \(|ACKVPCResolverFailing )`,
 	`FIRING   critical (ACKDNSExternalFailing|ACKVPCResolverFailing) `,
@@ -72,6 +72,18 @@ var clusterSteps = []string{
 	`FIRING   critical ACKKubeProxyConfigInvalid +– kube-proxy cannot read the configuration in the ConfigMap kube-proxy-worker\.`,
 	`MENDED   it is udpTimeout`,
 	`RESOLVED critical ACKKubeProxyConfigInvalid`,
+	`WRONG    in the console of the cloud somebody deletes the listener 80`,
+	`FIRING   critical ACKLoadBalancerListenersDiffer +– The load balancer lb-\S+ of the Service shop/web has no listener for ports of the Service \(1\)\.`,
+	`MENDED   the cloud controller manager`,
+	`RESOLVED critical ACKLoadBalancerListenersDiffer`,
+	`WRONG    the Service shop/web gets two more ports`,
+	`FIRING   warning  ACKSLBHeadroomLow +– After 2 more nodes an SLB instance has as many backends as it may have\.`,
+	`MENDED   the quota is raised`,
+	`RESOLVED warning  ACKSLBHeadroomLow`,
+	`WRONG    the subscription of the instance of node \S+ ends tomorrow`,
+	`FIRING   critical ACKInstanceExpiresSoon (\S+) – The subscription of the instance of node \S+ ends at .*, and has not been renewed yet\.`,
+	`MENDED   it is paid for six months more`,
+	`RESOLVED critical ACKInstanceExpiresSoon`,
 	`that was all`,
 }
 

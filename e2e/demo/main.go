@@ -7,7 +7,8 @@
 //
 // The node is a network and process namespace of its own, in which things go
 // wrong without harm. Where etcd, kube-apiserver and CoreDNS have been built, there
-// is a cluster in such namespaces too. Nothing is left behind when it ends.
+// is a cluster in such namespaces too, and a simulation of the cloud that it is in.
+// Nothing is left behind when it ends.
 package main
 
 import (

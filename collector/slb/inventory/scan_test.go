@@ -241,7 +241,7 @@ func TestRefreshInterrupted(t *testing.T) {
 			t.Parallel()
 			s := newScan(t, 100)
 			s.balancers(2, 3)
-			s.cloud.Before = func(action aliyun.Action, _ map[string]any) error {
+			s.cloud.Before = func(aliyun.Action, map[string]any) error {
 				if s.cloud.Calls["DescribeVServerGroupAttribute"] > 4 {
 					return test.err
 				}

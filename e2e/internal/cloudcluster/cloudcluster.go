@@ -146,24 +146,41 @@ func (c *Cluster) Ensure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := c.NodeObjects(ctx)
-	if err != nil {
-		return err
-	}
 	for _, service := range services {
-		endpoints, err := c.Endpoints(ctx, service)
-		if err != nil {
-			return err
-		}
-		done, err := c.Controller.Ensure(service, nodes, endpoints...)
-		if err != nil {
-			return err
-		}
-		if err := c.Put(ctx, done); err != nil {
+		if err := c.ensure(ctx, service); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (c *Cluster) ensure(ctx context.Context, service *corev1.Service) error {
+	nodes, err := c.NodeObjects(ctx)
+	if err != nil {
+		return err
+	}
+	endpoints, err := c.Endpoints(ctx, service)
+	if err != nil {
+		return err
+	}
+	done, err := c.Controller.Ensure(service, nodes, endpoints...)
+	if err != nil {
+		return err
+	}
+	return c.Put(ctx, done)
+}
+
+// AddPorts gives a Service of the namespace Shop more ports, below 2768, and its load
+// balancer what belongs to them.
+func (c *Cluster) AddPorts(ctx context.Context, service string, ports ...int32) error {
+	s, err := c.Client().CoreV1().Services(Shop).Get(ctx, service, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	for _, port := range ports {
+		s.Spec.Ports = append(s.Spec.Ports, newPort(port))
+	}
+	return c.ensure(ctx, s)
 }
 
 // Services are those of type LoadBalancer.
@@ -270,7 +287,11 @@ const ShortAlerts = `{
 	alerts+:
 		// So that the first step of which people hear is the second.
 		local second = { warning+: { 'for': '12s' } };
+		// A refresh can come between a change of a Service and what the cloud controller manager does about it.
+		local settled = { 'for': '6s' };
 		{
+			ACKLoadBalancerListenersDiffer+: { warning+: settled, critical+: settled },
+			ACKLoadBalancerBackendsDiffer+: { warning+: settled },
 			ACKInstanceExpiresSoon+: second,
 			ACKPodAddressesShort+: second,
 			// On a busy machine a refresh takes longer than it may.

@@ -198,17 +198,22 @@ const (
 
 func labels(name string) map[string]string { return map[string]string{"app": name} }
 
-// service is one of type LoadBalancer. Ports of nodes are the ports plus 30000.
+// service is one of type LoadBalancer.
 func service(name string, annotations map[string]string, ports ...int32) *corev1.Service {
 	s := cluster.Service(Shop, name, labels(name))
 	s.Spec.Type = corev1.ServiceTypeLoadBalancer
 	s.Annotations = annotations
 	for _, port := range ports {
-		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
-			Name: fmt.Sprintf("p%d", port), Port: port, Protocol: corev1.ProtocolTCP, NodePort: 30000 + port, TargetPort: intstr.FromInt32(8000 + port),
-		})
+		s.Spec.Ports = append(s.Spec.Ports, newPort(port))
 	}
 	return s
+}
+
+// newPort is a port of a Service. That of the nodes is 30000 more.
+func newPort(port int32) corev1.ServicePort {
+	return corev1.ServicePort{
+		Name: fmt.Sprintf("p%d", port), Port: port, Protocol: corev1.ProtocolTCP, NodePort: 30000 + port, TargetPort: intstr.FromInt32(8000 + port),
+	}
 }
 
 func webService() *corev1.Service {
