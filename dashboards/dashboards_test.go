@@ -31,7 +31,7 @@ const (
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
 	alert := []string{
-		"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "load_balancer_id", "location", "product",
+		"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "kind", "load_balancer_id", "location", "product",
 		"protocol", "quota", "result", "route_table_id", "server", "source", "subject", "use", "zone",
 	}
 	// Sums over replicas are what they are for.

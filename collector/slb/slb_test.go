@@ -296,7 +296,7 @@ func TestCollectDrift(t *testing.T) {
 			}
 		}
 	}
-	if n := strings.Count(log.String(), "kind=backend_missing load_balancer=lb-web service=shop/web count=1"); n != 1 {
+	if n := strings.Count(log.String(), "kind=backend_missing load_balancer_id=lb-web service=shop/web count=1"); n != 1 {
 		t.Errorf("logged %d times:\n%s", n, log.String())
 	}
 

@@ -138,7 +138,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
     d.row('Drift: what is not as Services want it'),
     d.table(
       'Drift',
-      'Load balancers that are not as they should be: what is wrong, of which Service, and how many items. The metrics page of the exporter says what each kind is; the alerts have runbooks.',
+      'Load balancers that are not as they should be: what is wrong, of which Service, and how many items. The metrics page of the exporter says what each kind is. In the list of alerts, a click opens the runbook.',
       [slb('drift', extra=['load_balancer_id', 'namespace', 'service', 'kind'])],
       [
         d.clusterColumn,
@@ -149,7 +149,7 @@ local dashboard = import '../lib/dashboard.libsonnet';
         d.value('A', 'Items', 'none') + d.colored(d.any('yellow')),
       ],
       [['Kind', false], ['Load balancer', false]],
-    ) + none + { w:: 14, h:: 9 },
+    ) + none + { alerts:: d.alertsOf('ack-exporter-slb-drift'), w:: 14, h:: 9 },
     d.timeseries(
       'Changes in the last hour',
       'How often something came to be wrong within the hour before. The cloud controller manager overwrites what others change: it can be gone again before anybody looks.',

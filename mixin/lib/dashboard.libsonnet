@@ -92,7 +92,7 @@ local query = import 'query.libsonnet';
         '1000 * max by (severity, alertname, %s, about) (label_replace(label_join(%s, "about", " ", %s), "about", "$1", "about", " *(.*?) *"))' % [
           q.labels(),
           since,
-          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'product', 'protocol', 'reason', 'result', 'route_table_id', 'server', 'type', 'use', 'zone', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'quota']]),
+          join(['"%s"' % label for label in ['check', 'collector', 'configmap', 'event', 'job_name', 'product', 'protocol', 'reason', 'result', 'route_table_id', 'server', 'type', 'use', 'zone', 'source', 'location', 'key', 'subject', 'load_balancer_id', 'kind', 'quota']]),
         ],
 
       // How many of the series are 0, which stands for no.
@@ -341,7 +341,7 @@ local query = import 'query.libsonnet';
     // The table of the alerts that fire.
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
-      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, Service, zone, route table or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, Service, zone, route table, load balancer or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.width(90),

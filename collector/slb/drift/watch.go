@@ -21,6 +21,9 @@ import (
 // new networks.
 const networksAge = time.Hour
 
+// maxLogged bounds how many findings one look logs.
+const maxLogged = 50
+
 // Config says what a Watch looks at.
 type Config struct {
 	API aliyun.API
@@ -30,7 +33,8 @@ type Config struct {
 	// Ports are those that their listeners may have; the first has to be there. None: 6443.
 	Ports []int32
 	Now   func() time.Time
-	// Log gets the items of what is found, once each time that it appears.
+	// Log gets the items of what is found, once each time that it appears,
+	// up to maxLogged at a time.
 	Log *slog.Logger
 }
 
@@ -71,8 +75,10 @@ func (w *Watch) Metrics(ctx context.Context, look Look) ([]prometheus.Metric, []
 		a.Ports, a.Entries, a.Networks = w.config.Ports, w.entries, w.networks
 	}
 	found := Find(in)
+	logged := 0
 	for _, f := range found {
-		if !w.tracker.before[f.key()] {
+		if logged < maxLogged && !w.tracker.before[f.key()] {
+			logged++
 			w.config.Log.WarnContext(ctx, "load balancer is not as it should be",
 				"kind", f.Kind, "load_balancer_id", f.LoadBalancerID, "service", f.Service, "count", f.Count, "items", f.Details)
 		}
