@@ -46,6 +46,9 @@ func alertTable(t *testing.T, dashboard []byte, title string) string {
 // certificate are the labels that name a certificate together.
 var certificate = []string{"key", "location", "source", "subject"}
 
+// drifted are the labels of what is wrong with which load balancer.
+var drifted = []string{"kind", "load_balancer_id"}
+
 // joined are the labels that a query joins to one, sorted.
 func joined(t *testing.T, query string) []string {
 	t.Helper()
@@ -68,8 +71,8 @@ func joined(t *testing.T, query string) []string {
 
 // TestAlertTableKnowsLabels proves that the tables of alerts show the label that
 // tells alerts of one name and node apart, and that no alert has two of them,
-// which would be joined to one line, but for those that name a certificate, or what is wrong
-// with a load balancer.
+// which would be joined to one line, but for those that name a certificate, and what is
+// wrong with which load balancer.
 func TestAlertTableKnowsLabels(t *testing.T) {
 	t.Parallel()
 	pack, err := mixin.Render("{}")
@@ -94,10 +97,10 @@ func TestAlertTableKnowsLabels(t *testing.T) {
 				own[label] = label != "cluster" && label != "node"
 			}
 			maps.DeleteFunc(own, func(_ string, own bool) bool { return !own })
-			labels := slices.Sorted(maps.Keys(own))
+			names := slices.Sorted(maps.Keys(own))
 			isOther := func(label string) bool { return !slices.Contains(certificate, label) }
-			if len(own) > 1 && slices.ContainsFunc(labels, isOther) && !slices.Equal(labels, []string{"kind", "load_balancer_id"}) {
-				t.Errorf("%s: more than one label tells its alerts apart: %v", rule.Alert, labels)
+			if len(own) > 1 && slices.ContainsFunc(names, isOther) && !slices.Equal(names, drifted) {
+				t.Errorf("%s: more than one label tells its alerts apart: %v", rule.Alert, names)
 			}
 			maps.Copy(used, own)
 		}

@@ -83,7 +83,8 @@ local query = import 'query.libsonnet';
       ],
 
       // Since when each alert is active, in milliseconds. What tells alerts of one name and node apart is the label
-      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate.
+      // about, whatever label of the alert has it: none has two of them, but for the place and the name of a certificate, and an SLB instance
+      // and what is wrong with it.
       alertsSince::
         local since = 'ALERTS_FOR_STATE{%s} and ignoring (alertstate) ALERTS{%s}' % [
           join(['alertname=~"ACK.+"', selected]),
