@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -32,12 +33,9 @@ type Config struct {
 	// Ports are those that their listeners may have; the first has to be there. None: 6443.
 	Ports []int32
 	Now   func() time.Time
-<<<<<<< HEAD
 	// Log gets the items of what is found, once each time that it appears,
 	// up to maxLogged at a time.
 	Log *slog.Logger
-=======
->>>>>>> h/drift
 }
 
 // Look is what a Watch compares.
@@ -77,7 +75,6 @@ func (w *Watch) Metrics(ctx context.Context, look Look) ([]prometheus.Metric, []
 		a.Ports, a.Entries, a.Networks = w.config.Ports, w.entries, w.networks
 	}
 	found := Find(in)
-<<<<<<< HEAD
 	logged := 0
 	for _, f := range found {
 		if logged < maxLogged && !w.tracker.before[f.key()] {
@@ -86,8 +83,6 @@ func (w *Watch) Metrics(ctx context.Context, look Look) ([]prometheus.Metric, []
 				"kind", f.Kind, "load_balancer_id", f.LoadBalancerID, "service", f.Service, "count", f.Count, "items", f.Details)
 		}
 	}
-=======
->>>>>>> h/drift
 	return w.tracker.Metrics(found), found, err
 }
 
