@@ -33,6 +33,7 @@ import (
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/hostroot"
 	"ack-exporter/e2e/internal/kubelet"
+	"ack-exporter/e2e/internal/sandbox"
 	"ack-exporter/e2e/internal/world"
 )
 
@@ -43,6 +44,7 @@ const scrapeInterval = 15 * time.Second
 // say, has them replaced, and removes everything.
 func TestNode(t *testing.T) {
 	clustertest.RequireNodes(t)
+	requireUnchanged(t, "vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter")
 	s := newSite(t)
 	certificate := fillHost(t, s)
 	firstPod(t, s)
@@ -54,6 +56,23 @@ func TestNode(t *testing.T) {
 	t.Run("unprivileged", func(t *testing.T) { testUnprivileged(t, s) })
 	t.Run("cloud", func(t *testing.T) { testCloud(t, s) })
 	t.Run("uninstall", func(t *testing.T) { testUninstall(t, s, objects, files) })
+}
+
+// requireUnchanged makes sure that kernel parameters of this machine, which a kubelet and
+// the test set on a node, are at the end what they were.
+func requireUnchanged(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		before, err := sandbox.ReadSysctl(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if after, err := sandbox.ReadSysctl(name); err != nil || after != before {
+				t.Errorf("%s of this machine is %s, %v; it was %s", name, after, err, before)
+			}
+		})
+	}
 }
 
 // firstPod runs something else on the node: container runtime and kubelet keep books once
