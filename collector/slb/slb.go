@@ -10,6 +10,7 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,9 @@ import (
 	"ack-exporter/internal/aliyun"
 	"ack-exporter/internal/kube"
 )
+
+// maxLogged bounds how much one refresh logs of what differs.
+const maxLogged = 20
 
 // Config says what a Collector reads.
 type Config struct {
@@ -60,6 +64,7 @@ type Collector struct {
 	scanner *inventory.Scanner
 	quotas  *quotaReader
 	watch   *drift.Watch
+	logged  map[driftKey]bool
 	stopped map[inventory.Stop]float64
 	// last is when the last refresh ended.
 	last time.Time
@@ -79,7 +84,7 @@ func New(config Config) (*Collector, error) {
 		config: config,
 		quotas: &quotaReader{api: config.API, region: config.Region, flags: config.Quotas, now: config.Now},
 		watch: drift.NewWatch(drift.Config{
-			API: config.API, APIServers: config.APIServer, Ports: config.APIServerPorts, Now: config.Now, Log: config.Log,
+			API: config.API, APIServers: config.APIServer, Ports: config.APIServerPorts, Now: config.Now,
 		}),
 		stopped: make(map[inventory.Stop]float64),
 	}
@@ -173,7 +178,7 @@ func toCompare(cluster ccm.Cluster, found *inventory.Inventory) []ccm.Service {
 	}))
 }
 
-// drift is how load balancers differ from what is wanted.
+// drift is how load balancers differ from what is wanted. What is new is logged.
 func (c *Collector) drift(ctx context.Context, cluster ccm.Cluster, services []ccm.Service, found *inventory.Inventory) ([]prometheus.Metric, error) {
 	look := drift.Look{ClusterID: cluster.ID, Services: services, Inventory: found}
 	for _, n := range cluster.Nodes {
@@ -181,8 +186,37 @@ func (c *Collector) drift(ctx context.Context, cluster ccm.Cluster, services []c
 			look.Instances = append(look.Instances, i.ID)
 		}
 	}
-	metrics, _, err := c.watch.Metrics(ctx, look)
+	metrics, findings, err := c.watch.Metrics(ctx, look)
+	c.logNew(findings)
 	return metrics, err
+}
+
+// driftKey tells findings apart.
+type driftKey struct {
+	kind     drift.Kind
+	balancer string
+	service  types.NamespacedName
+}
+
+// logNew names what was not found the last time, and how many there are beyond maxLogged.
+func (c *Collector) logNew(findings []drift.Finding) {
+	now := make(map[driftKey]bool, len(findings))
+	added := 0
+	for _, f := range findings {
+		key := driftKey{f.Kind, f.LoadBalancerID, f.Service}
+		now[key] = true
+		if c.logged[key] {
+			continue
+		}
+		if added++; added <= maxLogged {
+			c.config.Log.Info("a load balancer is not as it should be", "kind", string(f.Kind), "load_balancer_id", f.LoadBalancerID,
+				"service", f.Service.String(), "count", f.Count, "details", strings.Join(f.Details, ", "))
+		}
+	}
+	if added > maxLogged {
+		c.config.Log.Info("more load balancers are not as they should be", "count", added-maxLogged)
+	}
+	c.logged = now
 }
 
 // cluster is what the cloud controller manager sees. endpointsErr is why endpoints of some

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,9 +20,6 @@ import (
 // new networks.
 const networksAge = time.Hour
 
-// maxLogged bounds how many findings one look logs.
-const maxLogged = 50
-
 // Config says what a Watch looks at.
 type Config struct {
 	API aliyun.API
@@ -33,9 +29,6 @@ type Config struct {
 	// Ports are those that their listeners may have; the first has to be there. None: 6443.
 	Ports []int32
 	Now   func() time.Time
-	// Log gets the items of what is found, once each time that it appears,
-	// up to maxLogged at a time.
-	Log *slog.Logger
 }
 
 // Look is what a Watch compares.
@@ -75,14 +68,6 @@ func (w *Watch) Metrics(ctx context.Context, look Look) ([]prometheus.Metric, []
 		a.Ports, a.Entries, a.Networks = w.config.Ports, w.entries, w.networks
 	}
 	found := Find(in)
-	logged := 0
-	for _, f := range found {
-		if logged < maxLogged && !w.tracker.before[f.key()] {
-			logged++
-			w.config.Log.WarnContext(ctx, "load balancer is not as it should be",
-				"kind", f.Kind, "load_balancer_id", f.LoadBalancerID, "service", f.Service, "count", f.Count, "items", f.Details)
-		}
-	}
 	return w.tracker.Metrics(found), found, err
 }
 
