@@ -32,7 +32,7 @@ const (
 func foreign() map[string]metric {
 	alert := []string{
 		"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "kind", "load_balancer_id", "location", "product",
-		"protocol", "quota", "result", "route_table_id", "server", "source", "subject", "use", "zone",
+		"protocol", "quota", "reason", "result", "route_table_id", "server", "source", "subject", "type", "use", "zone",
 	}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
