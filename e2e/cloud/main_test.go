@@ -36,6 +36,7 @@ const (
 	groupID   = "rsp-000"
 	quotaCode = "slb_quota_instances_num"
 	aclID     = "acl-a"
+	longACLID = "acl-b"
 
 	// rows is how many there are of what has pages of 100, few of what has pages of 50.
 	rows, few = 250, 120
@@ -117,6 +118,11 @@ func fill(c *cloud.Cloud) {
 	}
 	c.Quotas.Set(cloud.Quota{ProductCode: "slb", Code: quotaCode, Total: 60, Usage: 12, Dimensions: map[string]string{"regionId": c.Region()}})
 	c.AccessLists.Set(cloud.AccessList{ID: aclID, Entries: []cloud.AccessEntry{{IP: "192.0.2.0/24", Comment: "office"}}})
+	long := cloud.AccessList{ID: longACLID}
+	for i := range few {
+		long.Entries = append(long.Entries, cloud.AccessEntry{IP: fmt.Sprintf("10.%d.0.0/16", i)})
+	}
+	c.AccessLists.Set(long)
 }
 
 // function is one function of internal/aliyun.
@@ -159,6 +165,9 @@ func functions(region string) map[string]function {
 		}},
 		"ServerGroupBackends": {"slb:DescribeVServerGroupAttribute", 1, 1, func(ctx context.Context, api aliyun.API) (any, int, error) {
 			return list(aliyun.ServerGroupBackends(ctx, api, groupID))
+		}},
+		"AccessControlEntries": {"slb:DescribeAccessControlListAttribute", 3, few, func(ctx context.Context, api aliyun.API) (any, int, error) {
+			return list(aliyun.AccessControlEntries(ctx, api, longACLID))
 		}},
 		"ServerCertificates": {"slb:DescribeServerCertificates", 1, rows, func(ctx context.Context, api aliyun.API) (any, int, error) {
 			return list(aliyun.ServerCertificates(ctx, api))

@@ -199,7 +199,10 @@ func (c *Cloud) slb() []action {
 		{slb, "DescribeVServerGroups", []parameter{region, text("LoadBalancerId").need(), flag("IncludeListener"), flag("IncludeRule")}, c.describeServerGroups},
 		{slb, "DescribeVServerGroupAttribute", []parameter{region, text("VServerGroupId").need()}, c.describeServerGroup},
 		{slb, "DescribeServerCertificates", []parameter{region, text("ServerCertificateId"), pairs("Tag", 20)}, c.describeCertificates},
-		{slb, "DescribeAccessControlListAttribute", []parameter{region, text("AclId").need(), text("AclEntryComment")}, c.describeAccessList},
+		// The page has another name here than anywhere.
+		{slb, "DescribeAccessControlListAttribute", []parameter{
+			region, text("AclId").need(), text("AclEntryComment"), number("Page", 1, 1<<30, 1), number("PageSize", 1, 50, 10),
+		}, c.describeAccessList},
 	}
 }
 
@@ -412,11 +415,14 @@ func (c *Cloud) describeAccessList(q query) (object, error) {
 			entries = append(entries, object{"AclEntryIP": e.IP, "AclEntryComment": e.Comment})
 		}
 	}
+	total, size := len(entries), q.numbers["PageSize"]
+	first := min((q.numbers["Page"]-1)*size, total)
+	entries = entries[first:min(first+size, total)]
 	for _, l := range c.Listeners.sorted(func(l Listener) bool { return l.ACLID == a.ID }) {
 		related = append(related, object{"LoadBalancerId": l.LoadBalancerID, "ListenerPort": l.Port, "Protocol": l.Protocol, "AclType": l.ACLType})
 	}
 	return object{
 		"AclId": a.ID, "AclName": a.Name, "AddressIPVersion": "ipv4", "AclEntrys": object{"AclEntry": entries},
-		"RelatedListeners": object{"RelatedListener": related}, "TotalAclEntry": len(entries), "Tags": object{"Tag": []object{}},
+		"RelatedListeners": object{"RelatedListener": related}, "TotalAclEntry": total, "Tags": object{"Tag": []object{}},
 	}, nil
 }

@@ -48,6 +48,8 @@ const (
 	// PodVSwitch is where Terway takes addresses from.
 	PodVSwitch = "vsw-bp1pods"
 
+	// accessList is who may reach the API server.
+	accessList     = "acl-bp1apiserver"
 	apiServerGroup = "rsp-bp1apiserver"
 )
 
@@ -171,8 +173,11 @@ func (c *Cluster) fillLoadBalancers() {
 	account.ServerGroups.Set(cloud.ServerGroup{ID: apiServerGroup, Name: "apiserver", LoadBalancerID: APIServer, Backends: []cloud.Backend{
 		{ServerID: "eni-bp1apiserver", ServerIP: "192.168.255.254", Type: "eni", Port: 6443, Weight: 100},
 	}})
+	account.AccessLists.Set(cloud.AccessList{ID: accessList, Entries: []cloud.AccessEntry{
+		{IP: "100.104.0.0/16", Comment: "ACK"}, {IP: "192.168.0.0/16", Comment: "nodes"},
+	}})
 	account.Listeners.Set(
-		cloud.Listener{LoadBalancerID: APIServer, Port: 6443, ServerGroupID: apiServerGroup},
+		cloud.Listener{LoadBalancerID: APIServer, Port: 6443, ServerGroupID: apiServerGroup, ACLStatus: "on", ACLType: "white", ACLID: accessList},
 		cloud.Listener{LoadBalancerID: Foreign, Port: 22})
 }
 
