@@ -80,7 +80,7 @@ pictures: ## the dashboards as pictures for the README; needs what e2e needs
 	E2E_PICTURES=$(CURDIR)/docs/pictures $(E2E) -run '^TestDashboards$$' ./e2e/dashboards
 
 .PHONY: e2e-binaries
-e2e-binaries: ## build etcd, kube-apiserver and CoreDNS for e2e and the demo, once (10 minutes)
+e2e-binaries: ## build etcd, Kubernetes, CoreDNS and Helm for e2e and the demo, once (15 minutes)
 	$(GO) test -tags e2e -count=1 -timeout 45m -v -run '^TestBinaries$$' ./e2e/internal/cluster/clustertest
 
 .PHONY: clean

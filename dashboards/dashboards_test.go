@@ -30,10 +30,10 @@ const (
 // foreign are metrics that the exporter does not name: those that Prometheus
 // makes, those of the libraries it is made of, and those of other exporters.
 func foreign() map[string]metric {
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "reason", "server", "source", "subject", "type"}
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "quota"}
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "product", "protocol", "result", "route_table_id", "server", "source", "subject", "use", "zone"}
-	alert := []string{"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "location", "protocol", "server", "source", "subject", "load_balancer_id", "kind", "quota"}
+	alert := []string{
+		"alertname", "severity", "check", "collector", "configmap", "event", "job_name", "key", "kind", "load_balancer_id", "location", "product",
+		"protocol", "quota", "reason", "result", "route_table_id", "server", "source", "subject", "type", "use", "zone",
+	}
 	// Sums over replicas are what they are for.
 	coreDNS := func(labels ...string) metric {
 		return metric{labels: append(labels, "instance"), counter: true, ofCluster: true}
@@ -70,12 +70,11 @@ func foreign() map[string]metric {
 }
 
 // ofCluster matches metrics of the cluster role.
-var ofCluster = regexp.MustCompile(`^ack_(coredns|kubeproxy|nodelocaldns|slb)_`)
+var ofCluster = regexp.MustCompile(`^ack_(coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)_`)
 
 // aboutNodes matches metrics of the cluster role that name the node that they are about
 // as the target of a node would.
 var aboutNodes = regexp.MustCompile(`^ack_(instance|node)_`)
-var ofCluster = regexp.MustCompile(`^ack_(coredns|exporter_cloud|kubeproxy|nodelocaldns|slb|vpc)_`)
 
 var familyLine = regexp.MustCompile(`(?m)^(\w+)\{([\w,]*)\} (\w+)$`)
 

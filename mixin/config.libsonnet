@@ -368,7 +368,7 @@ local catalogue = import 'lib/catalogue.libsonnet';
       },
       ACKSLBHeadroomLow: { warning: { below: threshold('LB-06', 'warning'), 'for': '30m' } },
       // Longer than a new leader takes to read some hundred groups.
-      ACKSLBScanBehind: { warning: { age: threshold('EX-07', 'warning'), 'for': '1h' } },
+      ACKSLBScanBehind: { warning: { age: threshold('EX-09', 'warning'), 'for': '1h' } },
       // The cloud's network is asked every 10 minutes; one answer suffices where it is late.
       ACKPodAddressesShort: {
         warning: { below: threshold('VP-01', 'warning'), 'for': '15m' },
@@ -397,26 +397,6 @@ local catalogue = import 'lib/catalogue.libsonnet';
       // The window holds three refreshes of what is asked every 10 minutes.
       ACKExporterCloudForbidden: { warning: { window: '30m', 'for': '15m' } },
       ACKExporterCloudLimited: { warning: { above: threshold('EX-08', 'warning'), window: '30m', 'for': '30m' } },
-      // Load balancers are looked at every 5 minutes. kinds: a regular expression of the label kind, so that a kind can be
-      // moved to another severity. What the API server hangs on calls at the second look.
-      ACKAPIServerLoadBalancerDown: { critical: { kinds: 'apiserver_(gone|inactive|listener|backends)', 'for': '5m' } },
-      // An extra listener or another tag breaks nothing by itself.
-      ACKAPIServerLoadBalancerChanged: {
-        warning: { kinds: 'apiserver_(extra_listener|tag|changed)', 'for': '15m' },
-        critical: { kinds: 'apiserver_(reused|acl)', 'for': '10m' },
-      },
-      ACKLoadBalancerGone: { critical: { kinds: 'gone|inactive', 'for': '10m' } },
-      // Longer than the cloud controller manager takes to follow a Service that was changed.
-      ACKLoadBalancerListenersDiffer: {
-        warning: { kinds: 'listener_(group|extra)', 'for': '30m' },
-        critical: { kinds: 'listener_(missing|stopped|protocol)', 'for': '15m' },
-      },
-      // Nodes and pods come and go. Longer than a large cluster takes to scale out.
-      ACKLoadBalancerBackendsDiffer: { warning: { kinds: 'group_missing|backend_(missing|extra)', 'for': '30m' } },
-      ACKLoadBalancerEdited: { warning: { kinds: 'tag|setting|renamed|unprotected', 'for': '30m' } },
-      ACKLoadBalancerReuseWrong: { warning: { kinds: 'reuse_removed|reuse_of_managed|port_conflict|other_vpc|address_type|shared_by_clusters', 'for': '15m' } },
-      // What comes back by itself is told by no other alert. An upgrade of a Service changes a load balancer once or twice.
-      ACKLoadBalancerDriftRecurs: { warning: { kinds: 'tag|setting|renamed|unprotected|listener_.+', times: threshold('LB-13', 'warning'), window: '1d', 'for': '5m' } },
       // Longer than a node takes to restart.
       ACKExporterDown: { warning: { 'for': '10m' } },
       // Longer than a node takes to join and to pull the image.

@@ -156,10 +156,6 @@ func functions(region string) map[string]function {
 		"LoadBalancers": {"slb:DescribeLoadBalancers", 3, rows, func(ctx context.Context, api aliyun.API) (any, int, error) {
 			return list(aliyun.LoadBalancers(ctx, api))
 		}},
-		"LoadBalancerDetail": {"slb:DescribeLoadBalancerAttribute", 1, 1, func(ctx context.Context, api aliyun.API) (any, int, error) {
-			got, err := aliyun.LoadBalancerDetail(ctx, api, crowded)
-			return something(got, got.ID == ""), 1, err
-		}},
 		"Listeners of one": {"slb:DescribeLoadBalancerListeners", 3, rows, func(ctx context.Context, api aliyun.API) (any, int, error) {
 			return list(aliyun.Listeners(ctx, api, []string{crowded}))
 		}},

@@ -86,7 +86,7 @@ func TestNodeSDK(t *testing.T) {
 	fill(c)
 	c.Fail("slb:DescribeServerCertificates", cloud.Fault{Kind: cloud.Throttle, For: time.Second})
 	c.Fail("slb:DescribeVServerGroups", cloud.Fault{Kind: cloud.Unavailable})
-	c.Forbid("slb:DescribeLoadBalancerAttribute")
+	c.Forbid("slb:DescribeVServerGroupAttribute")
 	session := cloud.Key{ID: "STS.n", Secret: "n", Token: "t+/=", End: time.Now().Add(time.Hour)}
 	c.SetKey(session)
 	call := func(action, version string, p map[string]any) nodeCall {
@@ -132,7 +132,7 @@ func TestNodeSDK(t *testing.T) {
 		{"unknown key", unknown, 0, 0, "ClientError", "InvalidAccessKeyId.NotFound", 404},
 		{"throttled", call("DescribeServerCertificates", versionSLB, region(map[string]any{})), 0, 0, "ThrottlingError", "Throttling.User", 400},
 		{"unavailable", call("DescribeVServerGroups", versionSLB, one), 0, 0, "ServerError", "ServiceUnavailable", 503},
-		{"no right", call("DescribeLoadBalancerAttribute", versionSLB, one), 0, 0, "ClientError", "Forbidden.RAM", 403},
+		{"no right", call("DescribeVServerGroupAttribute", versionSLB, region(map[string]any{"VServerGroupId": groupID})), 0, 0, "ClientError", "Forbidden.RAM", 403},
 		{"misspelt", call("DescribeLoadBalancers", versionSLB, region(map[string]any{"Pagesize": 1})), 0, 0, "ClientError", "InvalidParameter", 400},
 	}
 	calls := make([]nodeCall, 0, len(tests))
@@ -147,7 +147,7 @@ func TestNodeSDK(t *testing.T) {
 		if len(got.Pages) != test.pages || sum != test.rows || got.Error != test.error || got.Code != test.code || got.Status != test.status {
 			t.Errorf("%s: %d rows on %d pages, error %q, code %q, status %d", test.name, sum, len(got.Pages), got.Error, got.Code, got.Status)
 		}
-		if test.code == "Forbidden.RAM" && got.Action != "slb:DescribeLoadBalancerAttribute" {
+		if test.code == "Forbidden.RAM" && got.Action != "slb:DescribeVServerGroupAttribute" {
 			t.Errorf("the right that is missing is %q", got.Action)
 		}
 		if test.error != "" && got.Request == "" {

@@ -68,8 +68,6 @@ func TestParameters(t *testing.T) {
 		{action(aliyun.SLB, "DescribeLoadBalancers"), parameters{"PageSize": 100}, invalid},
 		{action(aliyun.SLB, "DescribeLoadBalancers"), parameters{"PageNumber": 1, "PageSize": 101}, invalid},
 		{action(aliyun.SLB, "DescribeLoadBalancers"), parameters{"LoadBalancerId": strings.Join(names("lb-%03d", 11), ",")}, invalid},
-		{action(aliyun.SLB, "DescribeLoadBalancerAttribute"), parameters{}, missing},
-		{action(aliyun.SLB, "DescribeLoadBalancerAttribute"), parameters{"LoadBalancerId": "lb-gone"}, "InvalidLoadBalancerId.NotFound"},
 		{action(aliyun.SLB, "DescribeLoadBalancerListeners"), parameters{"LoadBalancerId": names("lb-%03d", 10), "MaxResults": 100}, ""},
 		{action(aliyun.SLB, "DescribeLoadBalancerListeners"), parameters{"LoadBalancerId": names("lb-%03d", 11)}, invalid},
 		{action(aliyun.SLB, "DescribeLoadBalancerListeners"), parameters{"LoadBalancerId": "lb-000,lb-001"}, invalid},

@@ -41,14 +41,24 @@ func (s store) run(t *testing.T, command string, args ...string) {
 	}
 }
 
+// imageName is what a store calls the image that it has built last.
+const imageName = "localhost/image"
+
 // build builds an image from a folder.
 func (s store) build(t *testing.T, folder string, args ...string) image {
 	t.Helper()
-	const name = "localhost/image"
-	s.run(t, "bud", append(append([]string{"--isolation", "chroot", "-t", name}, args...), folder)...)
+	s.run(t, "bud", append(append([]string{"--isolation", "chroot", "-t", imageName}, args...), folder)...)
 	layout := t.TempDir()
-	s.run(t, "push", name, "oci:"+layout)
+	s.run(t, "push", imageName, "oci:"+layout)
 	return readImage(t, layout)
+}
+
+// archive writes the image that has been built last into a file, under a tag.
+func (s store) archive(t *testing.T, tag string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "image.tar")
+	s.run(t, "push", imageName, "oci-archive:"+path+":"+tag)
+	return path
 }
 
 // image is what is in the layout of an OCI image.

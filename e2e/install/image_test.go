@@ -26,7 +26,7 @@ const (
 )
 
 // compile builds the binary as people do, but without the state of the work tree.
-func compile(t *testing.T, arch string) string {
+func compile(t *testing.T, arch, version string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ack-exporter")
 	goTool, err := exec.LookPath("go")
@@ -49,6 +49,13 @@ func compile(t *testing.T, arch string) string {
 // buildPrebuilt builds an image from a binary, with everything in folders of its own.
 func buildPrebuilt(t *testing.T, binary []byte) image {
 	t.Helper()
+	_, i := buildVersion(t, binary, version)
+	return i
+}
+
+// buildVersion is buildPrebuilt for another version, and returns where the image is, too.
+func buildVersion(t *testing.T, binary []byte, version string) (store, image) {
+	t.Helper()
 	folder := t.TempDir()
 	for name, content := range map[string][]byte{"Dockerfile": dockerfile(t), "bin/ack-exporter": binary} {
 		path := filepath.Join(folder, name)
@@ -59,7 +66,8 @@ func buildPrebuilt(t *testing.T, binary []byte) image {
 			t.Fatal(err)
 		}
 	}
-	return newStore(t).build(t, folder, "--target", "prebuilt", "--timestamp", epoch, "--build-arg", "VERSION="+version, "--build-arg", "REVISION=abc")
+	s := newStore(t)
+	return s, s.build(t, folder, "--target", "prebuilt", "--timestamp", epoch, "--build-arg", "VERSION="+version, "--build-arg", "REVISION=abc")
 }
 
 func dockerfile(t *testing.T) []byte {
@@ -73,7 +81,7 @@ func dockerfile(t *testing.T) []byte {
 
 func TestPrebuiltImage(t *testing.T) {
 	newStore(t) // is there a buildah at all?
-	binary, err := os.ReadFile(compile(t, runtime.GOARCH))
+	binary, err := os.ReadFile(compile(t, runtime.GOARCH, version))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +162,7 @@ func TestBuiltImage(t *testing.T) {
 			image := s.build(t, repository, append(s.compiler(t),
 				"--platform", "linux/"+arch, "--timestamp", epoch, "--build-arg", "VERSION="+version)...)
 			checkImage(t, image, arch)
-			want, err := os.ReadFile(compile(t, arch))
+			want, err := os.ReadFile(compile(t, arch, version))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -48,7 +48,6 @@ var (
 	describeAutoRenew          = Action{ECS, "DescribeInstanceAutoRenewAttribute"}
 	describeFullStatus         = Action{ECS, "DescribeInstancesFullStatus"}
 	describeLoadBalancers      = Action{SLB, "DescribeLoadBalancers"}
-	describeLoadBalancer       = Action{SLB, "DescribeLoadBalancerAttribute"}
 	describeListeners          = Action{SLB, "DescribeLoadBalancerListeners"}
 	describeServerGroups       = Action{SLB, "DescribeVServerGroups"}
 	describeServerGroup        = Action{SLB, "DescribeVServerGroupAttribute"}

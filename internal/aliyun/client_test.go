@@ -318,6 +318,9 @@ func TestThrottledCallsAreTriedAgain(t *testing.T) {
 		"as late as asked": {
 			http.Header{"X-Ratelimit-User-Api": {"Limit:10,Remain:0,TimeLeft:7000,Reset:1"}}, throttled, 400, 1, time.Minute, nil, 2, 7 * time.Second,
 		},
+		"as late as the newer header asks": {
+			http.Header{"X-Acs-Retry-After": {"8000"}}, throttled, 400, 1, time.Minute, nil, 2, 8 * time.Second,
+		},
 		"as late as HTTP asks":          {http.Header{"Retry-After": {"9"}}, `{}`, 503, 1, time.Minute, nil, 2, 9 * time.Second},
 		"not later than makes sense":    {http.Header{"Retry-After": {"3600"}}, `{}`, 503, 1, 2 * time.Hour, collector.ErrUnavailable, 1, 0},
 		"not when there is no time":     {nil, throttled, 400, 99, time.Second, collector.ErrThrottled, 2, 500 * time.Millisecond},

@@ -172,9 +172,9 @@ func word(s string, secrets []string) string {
 }
 
 // retryAfter is how long the API asked to wait: by headers of its own in
-// milliseconds, or by that of HTTP in seconds.
+// milliseconds, of which X-Acs-Retry-After is the newer one, or by that of HTTP in seconds.
 func retryAfter(header http.Header) time.Duration {
-	var longest time.Duration
+	longest := duration(header.Get("X-Acs-Retry-After"), time.Millisecond)
 	for _, name := range []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"} {
 		for part := range strings.SplitSeq(header.Get(name), ",") {
 			if left, ok := strings.CutPrefix(strings.TrimSpace(part), "TimeLeft:"); ok {

@@ -65,9 +65,6 @@ const (
   "InstanceChargeType":"PayBySpec","PayType":"PayOnDemand","InternetChargeType":"4","InternetChargeTypeAlias":"paybytraffic",
   "Bandwidth":-1,"DeleteProtection":"on","ModificationProtectionStatus":"ConsoleProtection","ModificationProtectionReason":"managed.by.ack",
   "CreateTime":"2030-01-01T00:00Z","CreateTimeStamp":1893456000000,"Tags":{"Tag":[{"TagKey":"ack.aliyun.com","TagValue":"c1"}]}}]}}`
-	loadBalancerBody = `{"RequestId":"r","LoadBalancerId":"lb-a","EndTime":"2999-09-08T16:00:00Z","EndTimeStamp":32493801600000,
-  "AutoReleaseTime":0,"RenewalStatus":"","ListenerPorts":{"ListenerPort":[80]},
-  "BackendServers":{"BackendServer":[{"ServerId":"i-a","ServerIp":"","Type":"ecs","Weight":100}]},"Tags":{"Tag":[]}}`
 	listenersBody = `{"RequestId":"r","TotalCount":1,"MaxResults":100,"NextToken":"","Listeners":[
  {"LoadBalancerId":"lb-a","ListenerPort":443,"ListenerProtocol":"https","Status":"running","Description":"k8s/443/s/ns/c1","VServerGroupId":"rsp-a",
   "Scheduler":"rr","Bandwidth":-1,"AclStatus":"on","AclType":"white","AclId":"acl-a","AclIds":["acl-b","acl-a"],"Tags":[{"TagKey":"k","TagValue":"v"}],
@@ -166,12 +163,6 @@ func listings() []listing {
 			ModificationReason: "managed.by.ack", Tags: tags{[]Tag{{"ack.aliyun.com", "c1"}}},
 			InstanceChargeType: "PayBySpec", ChargeType: "paybytraffic", Bandwidth: -1,
 		}}, `DescribeLoadBalancers {"PageNumber":1,"PageSize":100}`},
-		{"LoadBalancerDetail", loadBalancerBody, func(ctx context.Context, api API) (any, error) {
-			return LoadBalancerDetail(ctx, api, "lb-a")
-		}, LoadBalancerAttribute{
-			ID: "lb-a", EndTime: Time{time.Date(2999, 9, 8, 16, 0, 0, 0, time.UTC)},
-			Backends: &backends{[]Backend{{ServerID: "i-a", Type: "ecs", Weight: 100}}},
-		}, `DescribeLoadBalancerAttribute {"LoadBalancerId":"lb-a"}`},
 		{"Listeners", listenersBody, func(ctx context.Context, api API) (any, error) {
 			return Listeners(ctx, api, []string{"lb-a"})
 		}, []Listener{listener}, `DescribeLoadBalancerListeners {"LoadBalancerId":["lb-a"],"MaxResults":100}`},
@@ -245,10 +236,9 @@ func TestAnAnswerWithoutItsListIsNoEmptyList(t *testing.T) {
 func TestAnAnswerAboutSomethingElse(t *testing.T) {
 	t.Parallel()
 	for name, err := range map[string]error{
-		"load balancer": second(LoadBalancerDetail(t.Context(), always(t, loadBalancerBody), "lb-b")),
-		"ACL":           second(AccessControlEntries(t.Context(), always(t, aclBody), "acl-b")),
-		"server group":  second(ServerGroupBackends(t.Context(), always(t, serverGroupBody), "rsp-b")),
-		"quota":         second(ProductQuota(t.Context(), always(t, quotaBody), "slb", "slb_quota_certs_num", "cn-x")),
+		"ACL":          second(AccessControlEntries(t.Context(), always(t, aclBody), "acl-b")),
+		"server group": second(ServerGroupBackends(t.Context(), always(t, serverGroupBody), "rsp-b")),
+		"quota":        second(ProductQuota(t.Context(), always(t, quotaBody), "slb", "slb_quota_certs_num", "cn-x")),
 	} {
 		if !errors.Is(err, collector.ErrDecode) {
 			t.Errorf("%s: got %v", name, err)

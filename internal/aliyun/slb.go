@@ -60,34 +60,12 @@ func LoadBalancers(ctx context.Context, api API) ([]LoadBalancer, error) {
 type Backend struct {
 	ServerID string `json:"ServerId"`
 	ServerIP string `json:"ServerIp"`
-	// Type is ecs, eni or eci. Port is 0 in the default group.
+	// Type is ecs, eni or eci.
 	Type         string
 	Port, Weight Integer
 }
 
 type backends struct{ BackendServer []Backend }
-
-// LoadBalancerAttribute is what the list of load balancers does not tell.
-type LoadBalancerAttribute struct {
-	ID string `json:"LoadBalancerId"`
-	// EndTime is the end of a subscription.
-	EndTime       Time
-	RenewalStatus string
-	// Backends are those of the default group.
-	Backends *backends `json:"BackendServers"`
-}
-
-// LoadBalancerDetail asks for one load balancer.
-func LoadBalancerDetail(ctx context.Context, api API, id string) (LoadBalancerAttribute, error) {
-	var a LoadBalancerAttribute
-	if err := api.Call(ctx, describeLoadBalancer, map[string]any{"LoadBalancerId": id}, &a); err != nil {
-		return LoadBalancerAttribute{}, err
-	}
-	if a.ID != id || a.Backends == nil {
-		return LoadBalancerAttribute{}, decodeError(describeLoadBalancer, "the answer is not about the load balancer asked for")
-	}
-	return a, nil
-}
 
 // Listener is a listener of a CLB instance.
 type Listener struct {

@@ -10,8 +10,8 @@
 (import 'certificate.libsonnet') +
 (import 'instance.libsonnet') +
 (import 'slb.libsonnet') +
-(import 'vpc.libsonnet') +
-(import 'slbevents.libsonnet') +
-(import 'cloud.libsonnet') +
 (import 'slbdrift.libsonnet') +
+(import 'slbevents.libsonnet') +
+(import 'vpc.libsonnet') +
+(import 'cloud.libsonnet') +
 (import 'exporter.libsonnet')

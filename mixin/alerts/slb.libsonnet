@@ -116,7 +116,7 @@ local query = import '../lib/query.libsonnet';
         ) +
         a.steps(
           'ACKSLBScanBehind',
-          ['EX-07'],
+          ['EX-09'],
           // The best of several replicas: one that has just begun to lead has read little, one that has ceased shows what is old.
           function(step) |||
             time() - %(oldest)s > %(age)d

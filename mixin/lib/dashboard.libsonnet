@@ -342,7 +342,7 @@ local query = import 'query.libsonnet';
     // The table of the alerts that fire.
     alertTable(title, meaning, query, nodeLinks):: self.table(
       title,
-      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, Service, zone, route table or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
+      meaning + ' The critical ones come first. "About" names the collector, event, check, ConfigMap, Job, protocol, server, Service, zone, route table, load balancer or certificate where that tells alerts apart. "Active" counts from when the condition was first true. A click on an alert opens its runbook.',
       [query],
       [
         self.column('severity', 'Severity') + self.words({ critical: ['critical', 'red'], warning: ['warning', 'yellow'] }) + self.width(90),

@@ -15,6 +15,7 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -470,12 +471,13 @@ func TestDashboards(t *testing.T) {
 		t.Fatalf("no dashboards: %v", err)
 	}
 	objects := render(t, namespace, imageOnly+"dashboards: {enabled: true, annotations: {grafana_folder: ACK}}")
-	if n := len(all[*corev1.ConfigMap](objects)); n != len(files) {
+	// Besides, there is the one that the cluster role fills.
+	if n := len(all[*corev1.ConfigMap](objects)) - 1; n != len(files) {
 		t.Errorf("%d ConfigMaps for %d dashboards; link each file below files/dashboards in the chart", n, len(files))
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		m := only[*corev1.ConfigMap](t, objects, strings.TrimSuffix(name, ".json"))
+		m := only[*corev1.ConfigMap](t, objects, strings.Replace(strings.TrimSuffix(name, ".json"), "ack-exporter-", "ack-exporter-dashboard-", 1))
 		if m.Data[name] != read(t, file) {
 			t.Errorf("%s is not that of dashboards/", name)
 		}
@@ -534,7 +536,44 @@ func TestNetworkPolicy(t *testing.T) {
 	if len(p.Spec.Ingress) != 1 || p.Spec.Ingress[0].Ports[0].Port.String() != "metrics" || p.Spec.Ingress[0].From != nil {
 		t.Errorf("policy: %v", p.Spec)
 	}
+	if !slices.Equal(p.Spec.PolicyTypes, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}) {
+		t.Errorf("what goes out is restricted: %v", p.Spec)
+	}
 	only[*networkingv1.NetworkPolicy](t, render(t, namespace, everything), "ack-exporter-node")
+}
+
+// What the cluster role may ask is said once for the cluster, and the chart adds what its
+// own values mean.
+func TestEgress(t *testing.T) {
+	t.Parallel()
+	const policy = "networkPolicy: {enabled: true, egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}\nnode: {profile: unprivileged}\n"
+	for credentials, want := range map[string]int{"none": 1, "ecs-role": 3} {
+		objects := render(t, namespace, imageOnly+policy+"cluster: {cloud: {region: cn-hangzhou, credentials: "+credentials+"}}\n")
+		p := only[*networkingv1.NetworkPolicy](t, objects, "ack-exporter-cluster")
+		if len(p.Spec.PolicyTypes) != 2 || len(p.Spec.Egress) != want || p.Spec.Egress[0].To[0].IPBlock.CIDR != "10.0.0.0/8" {
+			t.Errorf("%s: %v", credentials, p.Spec)
+		}
+		if node := only[*networkingv1.NetworkPolicy](t, objects, "ack-exporter-node"); len(node.Spec.Egress) != 0 || len(node.Spec.PolicyTypes) != 1 {
+			t.Errorf("the node role is restricted too: %v", node.Spec)
+		}
+	}
+}
+
+// Uninstalling removes what the leader fills, as it is the chart's.
+func TestFilledObjects(t *testing.T) {
+	t.Parallel()
+	objects := render(t, namespace, imageOnly)
+	m := only[*corev1.ConfigMap](t, objects, "ack-exporter-dns")
+	if m.Data != nil {
+		t.Errorf("the chart would write what the leader writes: %v", m.Data)
+	}
+	if l := only[*coordinationv1.Lease](t, objects, "ack-exporter"); l.Spec.HolderIdentity != nil {
+		t.Errorf("the chart says who leads: %v", l.Spec)
+	}
+	without := render(t, namespace, imageOnly+"cluster: {enabled: false}")
+	if n := len(all[*corev1.ConfigMap](without)) + len(all[*coordinationv1.Lease](without)); n != 0 {
+		t.Errorf("%d of them without the role that fills them", n)
+	}
 }
 
 // With TLS or a password, the kubelet's requests would be refused.

@@ -138,48 +138,64 @@ func TestReadme(t *testing.T) {
 	golden(t, path, before+tableBegin+valuesTable(t)+tableEnd+after)
 }
 
-// valuesTable makes a row of each value that has a comment in front of it.
+// valuesTable makes a row of each value that has a comment in front of it. What has none
+// is a group of values with comments of their own.
 func valuesTable(t *testing.T) string {
 	t.Helper()
-	var section string
+	path := make([]string, 3) // the names down to the line that is read
 	var comment []string
 	table := "| value | default | |\n|---|---|---|\n"
 	documented := make(map[string]bool)
-	value := regexp.MustCompile(`^( {2})?(\w+):`)
+	value := regexp.MustCompile(`^( {2}| {4})?(\w+):`)
 	for line := range strings.Lines(read(t, chartDir+"/values.yaml")) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "# "); ok {
 			comment = append(comment, text)
 			continue
 		}
 		match := value.FindStringSubmatch(line)
-		switch {
-		case match == nil:
+		if match == nil {
 			comment = nil
-		case match[1] == "":
-			section = match[2]
-		case len(comment) == 0:
-			t.Errorf("%s.%s: no comment says what it is", section, match[2])
-		default:
-			name := section + "." + match[2]
+			continue
+		}
+		depth := len(match[1]) / 2
+		path[depth] = match[2]
+		if depth > 0 && len(comment) > 0 {
+			name := strings.Join(path[:depth+1], ".")
 			documented[name] = true
-			table += "| `" + name + "` | `" + defaultOf(t, section, match[2]) + "` | " + strings.Join(comment, " ") + " |\n"
-			comment = nil
+			table += "| `" + name + "` | `" + defaultOf(t, path[:depth+1]) + "` | " + strings.Join(comment, " ") + " |\n"
 		}
+		comment = nil
 	}
-	for section, values := range loadChart(t).Values {
-		for name := range values.(map[string]any) {
-			if !documented[section+"."+name] {
-				t.Errorf("%s.%s is not in the table", section, name)
-			}
-		}
-	}
+	checkDocumented(t, "", loadChart(t).Values, documented)
 	return table
 }
 
-// defaultOf is the default of a value, on one line.
-func defaultOf(t *testing.T, section, name string) string {
+// checkDocumented makes sure that each value, or else each value in it, is in the table.
+func checkDocumented(t *testing.T, name string, value any, documented map[string]bool) {
 	t.Helper()
-	value := loadChart(t).Values[section].(map[string]any)[name]
+	group, isGroup := value.(map[string]any)
+	switch {
+	case documented[name]:
+	case isGroup && len(group) > 0:
+		for inner, value := range group {
+			checkDocumented(t, strings.TrimPrefix(name+"."+inner, "."), value, documented)
+		}
+	default:
+		t.Errorf("%s is not in the table: no comment in values.yaml says what it is", name)
+	}
+}
+
+// defaultOf is the default of a value, on one line.
+func defaultOf(t *testing.T, path []string) string {
+	t.Helper()
+	var value any = loadChart(t).Values
+	for _, name := range path {
+		group, ok := value.(map[string]any)
+		if !ok {
+			t.Fatalf("%v is in values.yaml, and %v is no group", path, value)
+		}
+		value = group[name]
+	}
 	b, err := yaml.Marshal(value)
 	if err != nil {
 		t.Fatal(err)

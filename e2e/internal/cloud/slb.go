@@ -28,9 +28,6 @@ type LoadBalancer struct {
 	PayType, ChargeType, InternetChargeType string
 	// Bandwidth is in Mbit/s; 0: -1, for as much as there is.
 	Bandwidth int
-	// Expiry is the end of a subscription, RenewalStatus AutoRenewal, Normal or NotRenewal.
-	Expiry        time.Time
-	RenewalStatus string
 	// DeleteProtection is on or off; empty: off. ModificationProtection is
 	// ConsoleProtection or NonProtection; empty: NonProtection.
 	DeleteProtection, ModificationProtection, ModificationReason string
@@ -187,9 +184,6 @@ const (
 	onDemand         = "PayOnDemand"
 )
 
-// endless is the end of a load balancer that is paid by use.
-var endless = time.Date(2999, 9, 8, 16, 0, 0, 0, time.UTC)
-
 func (c *Cloud) slb() []action {
 	region := text("RegionId").need()
 	return []action{
@@ -198,7 +192,6 @@ func (c *Cloud) slb() []action {
 			text("AddressType", "internet", "intranet"), text("LoadBalancerStatus", "active", "inactive", "locked"), text("PayType", onDemand, "PrePay"),
 			pageNumber(), number("PageSize", 1, 100, 50),
 		}, c.describeLoadBalancers},
-		{slb, "DescribeLoadBalancerAttribute", []parameter{region, text("LoadBalancerId").need()}, c.describeLoadBalancer},
 		{slb, "DescribeLoadBalancerListeners", []parameter{
 			region, list("LoadBalancerId", maxLoadBalancers), text("ListenerProtocol", "tcp", "udp", "http", "https"), number("ListenerPort", 1, 65535, 0),
 			pairs("Tag", 20), text("NextToken"), number("MaxResults", 1, 100, 20),
@@ -280,32 +273,6 @@ func (b LoadBalancer) object(region string) object {
 // errNoLoadBalancer is a refusal.
 func errNoLoadBalancer() *refusal {
 	return refuse(http.StatusNotFound, "InvalidLoadBalancerId.NotFound", "The specified LoadBalancerId does not exist.")
-}
-
-func (c *Cloud) describeLoadBalancer(q query) (object, error) {
-	b, ok := c.LoadBalancers.rows[q.text("LoadBalancerId")]
-	if !ok {
-		return nil, errNoLoadBalancer()
-	}
-	end := b.Expiry
-	if b.PayType == onDemand {
-		end = endless
-	}
-	ports, withProtocols, withProtocals := []int{}, []object{}, []object{}
-	for _, l := range c.listenersOf(b.ID) {
-		ports = append(ports, l.Port)
-		withProtocols = append(withProtocols, object{
-			"ListenerPort": l.Port, "ListenerProtocol": l.Protocol, "ListenerForward": l.forward(), "ForwardPort": l.ForwardPort, "Description": l.Description,
-		})
-		withProtocals = append(withProtocals, object{"ListenerPort": l.Port, "ListenerProtocal": l.Protocol})
-	}
-	answer := b.object(c.region)
-	answer["EndTime"], answer["EndTimeStamp"], answer["AutoReleaseTime"], answer["RenewalStatus"] = stamp(end, seconds), end.UnixMilli(), 0, b.RenewalStatus
-	answer["ListenerPorts"] = object{"ListenerPort": ports}
-	answer["ListenerPortsAndProtocol"] = object{"ListenerPortAndProtocol": withProtocols}
-	answer["ListenerPortsAndProtocal"] = object{"ListenerPortAndProtocal": withProtocals}
-	answer["BackendServers"] = object{"BackendServer": backendList(b.Backends)}
-	return answer, nil
 }
 
 func (c *Cloud) listenersOf(loadBalancer string) []Listener {

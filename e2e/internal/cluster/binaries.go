@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,11 +25,15 @@ import (
 
 // Programs that the harness runs.
 const (
-	programEtcd      = "etcd"
-	programAPIServer = "kube-apiserver"
-	programCoreDNS   = "coredns"
+	programEtcd        = "etcd"
+	programAPIServer   = "kube-apiserver"
+	programControllers = "kube-controller-manager"
+	programScheduler   = "kube-scheduler"
+	programKubelet     = "kubelet"
+	programCoreDNS     = "coredns"
 
 	programKubeStateMetrics = "kube-state-metrics"
+	programHelm             = "helm"
 )
 
 // binVariable names a folder of prebuilt programs.
@@ -45,6 +50,8 @@ const (
 // module is a Go module in build/, which makes one binary.
 type module struct {
 	name string
+	// main is the package of the binary; empty: that of the folder.
+	main string
 	// programs are the names under which the binary is run.
 	programs []string
 	// stamped is a Go module whose version the binary is to tell, and stamps are
@@ -57,17 +64,22 @@ var modules = []module{
 	{name: "etcd", programs: []string{programEtcd}},
 	{
 		name:     "kubernetes",
-		programs: []string{programAPIServer},
+		programs: []string{programAPIServer, programControllers, programScheduler, programKubelet},
 		stamped:  "k8s.io/kubernetes",
 		stamps:   []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"},
 	},
 	{name: "coredns", programs: []string{programCoreDNS}},
 	// Only benchmarks need it.
 	{name: "kube-state-metrics", programs: []string{programKubeStateMetrics}},
+	{name: "helm", main: "helm.sh/helm/v3/cmd/helm", programs: []string{programHelm}},
 }
 
 // Binaries are the programs of a cluster.
-type Binaries struct{ Etcd, APIServer, CoreDNS string }
+type Binaries struct {
+	Etcd, APIServer, CoreDNS string
+	// These are the same binary as APIServer.
+	Controllers, Scheduler, Kubelet string
+}
 
 // Build returns the programs. The first call on a machine builds them, which takes
 // minutes.
@@ -86,11 +98,16 @@ func Binary(ctx context.Context, program string) (path string, err error) {
 type provider func(m module, ctx context.Context, cache, source string) (folder string, err error)
 
 func binaries(ctx context.Context, provide provider) (b Binaries, err error) {
-	var errEtcd, errAPIServer, errCoreDNS error
-	b.Etcd, errEtcd = binary(ctx, programEtcd, provide)
-	b.APIServer, errAPIServer = binary(ctx, programAPIServer, provide)
-	b.CoreDNS, errCoreDNS = binary(ctx, programCoreDNS, provide)
-	return b, errors.Join(errEtcd, errAPIServer, errCoreDNS)
+	var errs []error
+	for program, path := range map[string]*string{
+		programEtcd: &b.Etcd, programAPIServer: &b.APIServer, programCoreDNS: &b.CoreDNS,
+		programControllers: &b.Controllers, programScheduler: &b.Scheduler, programKubelet: &b.Kubelet,
+	} {
+		var err error
+		*path, err = binary(ctx, program, provide)
+		errs = append(errs, err)
+	}
+	return b, errors.Join(errs...)
 }
 
 func binary(ctx context.Context, program string, provide provider) (string, error) {
@@ -260,7 +277,8 @@ func (m module) build(ctx context.Context, source, flags, folder string) error {
 	stop := report("building " + m.name + ", once")
 	defer stop()
 	first := filepath.Join(partial, m.programs[0])
-	cmd := exec.CommandContext(ctx, "nice", "go", "build", "-C", source, "-buildvcs=false", "-ldflags", flags, "-o", first, ".")
+	cmd := exec.CommandContext(ctx, "nice", "go", "build", "-C", source, "-buildvcs=false", "-ldflags", flags, "-o", first,
+		cmp.Or(m.main, "."))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	// The compiler's processes belong to the group. It ends with the caller,
 	// even where that is killed.

@@ -165,7 +165,7 @@ func TestPrebuilt(t *testing.T) {
 
 func TestUnknownProgram(t *testing.T) {
 	t.Setenv(binVariable, "")
-	if _, err := Binary(t.Context(), "kubelet"); err == nil || !strings.Contains(err.Error(), "kubelet") {
+	if _, err := Binary(t.Context(), "kube-proxy"); err == nil || !strings.Contains(err.Error(), "kube-proxy") {
 		t.Errorf("the error is %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -62,6 +63,9 @@ const (
 type Options struct {
 	// APIServerArgs are further flags. They win over those of the harness.
 	APIServerArgs []string
+	// Controllers adds kube-controller-manager and kube-scheduler, as a cluster with
+	// kubelets needs them, and the admission of pods that goes with them.
+	Controllers bool
 }
 
 // Cluster is a running Kubernetes API.
@@ -77,6 +81,8 @@ type Cluster struct {
 	options  Options
 
 	etcd, api *process.Process
+	// controllers are those of Options.Controllers.
+	controllers []*process.Process
 
 	admin   *rest.Config
 	client  *kubernetes.Clientset
@@ -107,7 +113,10 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	// The API server waits for etcd by itself.
-	return c.StartAPI(ctx)
+	if err := c.StartAPI(ctx); err != nil || !c.options.Controllers {
+		return err
+	}
+	return c.startControllers(ctx)
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.folder, name) }
@@ -115,7 +124,7 @@ func (c *Cluster) path(name string) string { return filepath.Join(c.folder, name
 // Logs is what the servers said last.
 func (c *Cluster) Logs() string {
 	var logs []string
-	for _, p := range []*process.Process{c.etcd, c.api} {
+	for _, p := range append([]*process.Process{c.etcd, c.api}, c.controllers...) {
 		if p != nil {
 			logs = append(logs, lastWords(p))
 		}
@@ -131,7 +140,7 @@ func lastWords(p *process.Process) string {
 // Close ends the servers and removes their files.
 func (c *Cluster) Close() error {
 	var errs []error
-	for _, p := range []*process.Process{c.api, c.etcd} {
+	for _, p := range append(slices.Clone(c.controllers), c.api, c.etcd) {
 		if p != nil {
 			errs = append(errs, kill(p))
 		}
@@ -213,16 +222,18 @@ func (c *Cluster) apiCommand(ctx context.Context) *exec.Cmd {
 		"--bind-address=0.0.0.0", "--advertise-address=" + controlPlaneAddress, "--secure-port=" + apiPort,
 		"--service-cluster-ip-range=" + ServiceRange,
 		"--tls-cert-file=" + c.path("api.crt"), "--tls-private-key-file=" + c.path("api.key"),
-		"--cert-dir=" + c.path("api"), "--client-ca-file=" + c.path("ca.crt"),
+		"--cert-dir=" + c.path("api"), "--client-ca-file=" + c.path(certificateAuthority),
 		"--service-account-issuer=" + issuer,
 		"--service-account-key-file=" + c.path("accounts.pub"),
-		"--service-account-signing-key-file=" + c.path("accounts.key"),
+		"--service-account-signing-key-file=" + c.path(accountsPrivateKey),
 		"--authorization-mode=Node,RBAC",
 		"--allow-privileged=true", "--profiling=false",
 		"--audit-policy-file=" + c.path("audit.yaml"), "--audit-log-path=" + c.path(auditLog), "--audit-log-maxsize=1024",
+	}
+	if !c.options.Controllers {
 		// What these add needs controllers to be of use: a ServiceAccount for each
 		// pod, and a taint that goes away when a node becomes ready.
-		"--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+		args = append(args, "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition")
 	}
 	args = append(args, c.options.APIServerArgs...)
 	return exec.CommandContext(context.WithoutCancel(ctx), c.binaries.APIServer, args...)

@@ -24,13 +24,16 @@ const (
 // Link is the cable between a sandbox and the cluster's network.
 type Link struct {
 	sandbox *sandbox.Sandbox
+	// cluster is at the other end, with the interface peer.
+	cluster       *sandbox.Sandbox
+	peer, address string
 }
 
 // Join connects a sandbox to the network of the cluster, under an IPv4 address that
 // a node or a pod could have. All that has joined reaches each other, and the API,
 // through the sandbox of the cluster.
 func (c *Cluster) Join(ctx context.Context, s *sandbox.Sandbox, address string) (*Link, error) {
-	link := &Link{s}
+	link := &Link{sandbox: s, cluster: c.sandbox, address: address}
 	if err := c.join(ctx, link, address); err != nil {
 		return nil, fmt.Errorf("join %s: %w", address, err)
 	}
@@ -51,6 +54,7 @@ func (c *Cluster) join(ctx context.Context, link *Link, address string) error {
 	// Unique and short enough for the name of an interface.
 	bytes := ip.As4()
 	peer := fmt.Sprintf("v%x", bytes[:])
+	link.peer = peer
 	if _, err := c.sandbox.Output(ctx, "", "ip", "link", "add", peer, "type", "veth",
 		"peer", "name", linkInterface, "netns", strconv.Itoa(link.sandbox.PID())); err != nil {
 		return err
@@ -83,6 +87,13 @@ route add default via %s
 // is lost.
 func (l *Link) Cut(ctx context.Context) error {
 	_, err := l.sandbox.Output(ctx, "", "ip", "link", "set", linkInterface, "down")
+	return err
+}
+
+// Route has the cluster's network look for a range of addresses, those of the pods of
+// a node, behind the link.
+func (l *Link) Route(ctx context.Context, prefix string) error {
+	_, err := l.cluster.Output(ctx, "", "ip", "route", "add", prefix, "via", l.address, "dev", l.peer, "onlink")
 	return err
 }
 

@@ -28,6 +28,9 @@ const (
 
 	tokenValidity = 12 * time.Hour
 
+	certificateAuthority = "ca.crt"
+	accountsPrivateKey   = "accounts.key"
+
 	// accountFolder is where a kubelet puts what a pod needs to reach the API.
 	accountFolder = "/run/secrets/kubernetes.io/serviceaccount"
 )
@@ -54,11 +57,11 @@ func (c *Cluster) writeCertificates() error {
 		return err
 	}
 	for name, data := range map[string][]byte{
-		"ca.crt":       c.authority.Chain,
-		"api.crt":      api.Chain,
-		"api.key":      api.Key,
-		"accounts.key": accountsKey,
-		"accounts.pub": accountsPublic,
+		certificateAuthority: c.authority.Chain,
+		"api.crt":            api.Chain,
+		"api.key":            api.Key,
+		accountsPrivateKey:   accountsKey,
+		"accounts.pub":       accountsPublic,
 	} {
 		if err := os.WriteFile(c.path(name), data, 0o600); err != nil {
 			return err
@@ -134,7 +137,7 @@ func (c *Cluster) mountAccount(ctx context.Context, s *sandbox.Sandbox, namespac
 		return err
 	}
 	for name, data := range map[string]string{
-		"token": token, "ca.crt": string(c.authority.Chain), "namespace": namespace,
+		"token": token, certificateAuthority: string(c.authority.Chain), "namespace": namespace,
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(data), 0o644); err != nil {
 			return err

@@ -176,9 +176,13 @@ func (p *Process) Get(ctx context.Context, path string) (status int, body string
 }
 
 func (p *Process) get(ctx context.Context, client *http.Client, path string) (status int, body string, err error) {
+	return get(ctx, client, p.address, path)
+}
+
+func get(ctx context.Context, client *http.Client, address, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -206,7 +210,18 @@ func (p *Process) ScrapeOnce(ctx context.Context) (Metrics, error) {
 }
 
 func (p *Process) scrape(ctx context.Context, client *http.Client) (Metrics, error) {
-	status, body, err := p.get(ctx, client, "/metrics")
+	return scrape(ctx, client, p.address)
+}
+
+// ScrapeAt reads all metrics of an exporter that something else has started, at an
+// address of a world, on a connection of its own.
+func ScrapeAt(ctx context.Context, w *world.World, address string) (Metrics, error) {
+	transport := &http.Transport{DialContext: w.Dial, DisableKeepAlives: true}
+	return scrape(ctx, &http.Client{Transport: transport}, address)
+}
+
+func scrape(ctx context.Context, client *http.Client, address string) (Metrics, error) {
+	status, body, err := get(ctx, client, address, "/metrics")
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,10 @@ type Role func(args []string) error
 
 // Roles of the package itself.
 const (
-	roleHold   = "hold"
-	roleSysctl = "sysctl"
+	roleHold    = "hold"
+	roleSysctl  = "sysctl"
+	roleMachine = "machine"
+	roleCgroups = "cgroups"
 )
 
 func init() {
@@ -39,7 +41,9 @@ func Play(roles map[string]Role) (played bool, err error) {
 	if name == "" {
 		return false, nil
 	}
-	role, ok := map[string]Role{roleHold: hold, roleSysctl: holdSysctl}[name]
+	role, ok := map[string]Role{
+		roleHold: hold, roleSysctl: holdSysctl, roleMachine: holdMachine, roleCgroups: holdCgroups,
+	}[name]
 	if !ok {
 		role, ok = roles[name]
 	}

@@ -39,6 +39,10 @@ type Sandbox struct {
 	keeper *Keeper
 	// namespaces are those that programs enter.
 	namespaces []string
+	// cgroups are the folders of the control groups that programs join, and
+	// cgroupKeeper is who removes them. Only machines have them.
+	cgroups      []string
+	cgroupKeeper *Keeper
 }
 
 // New makes a Sandbox with the loopback interface up.
@@ -52,7 +56,7 @@ func New(ctx context.Context) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{keeper, []string{"mnt", "net", "pid"}}
+	s := &Sandbox{keeper: keeper, namespaces: []string{"mnt", "net", "pid"}}
 	if _, err := s.Output(ctx, "", "ip", "link", "set", "lo", "up"); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -69,6 +73,11 @@ func hold([]string) error {
 			return fmt.Errorf("mount %s: %w", fs.path, err)
 		}
 	}
+	return beFirst()
+}
+
+// beFirst is what is left to do for process 1 once all is up.
+func beFirst() error {
 	signal.Ignore(unix.SIGCHLD) // orphans are reaped by the kernel
 	fmt.Fprint(os.Stdout, keeperReady)
 	_, err := io.Copy(io.Discard, os.Stdin)
@@ -76,13 +85,19 @@ func hold([]string) error {
 }
 
 // Close ends everything in the sandbox.
-func (s *Sandbox) Close() error { return s.keeper.Stop() }
+func (s *Sandbox) Close() error {
+	err := s.keeper.Stop()
+	if s.cgroupKeeper != nil {
+		err = errors.Join(err, s.cgroupKeeper.Stop())
+	}
+	return err
+}
 
 // WithoutNetwork is the same sandbox with the network of the caller: what is
 // started there ends with the sandbox, and can be reached from outside.
 func (s *Sandbox) WithoutNetwork() *Sandbox {
 	others := slices.DeleteFunc(slices.Clone(s.namespaces), func(kind string) bool { return kind == "net" })
-	return &Sandbox{s.keeper, others}
+	return &Sandbox{keeper: s.keeper, namespaces: others, cgroups: s.cgroups}
 }
 
 // PID is process 1 of the sandbox, as the caller sees it.
@@ -91,9 +106,10 @@ func (s *Sandbox) PID() int { return s.keeper.cmd.Process.Pid }
 // Path is where a file of the sandbox is for the caller.
 func (s *Sandbox) Path(path string) string { return "/proc/" + strconv.Itoa(s.PID()) + "/root" + path }
 
-// enter runs f on a thread that is in the given namespaces of a process. The
-// thread ends afterwards. f must not panic, only return errors.
-func enter(pid int, kinds []string, f func() error) error {
+// enter runs f on a thread that is in the given control groups, and in the given
+// namespaces of a process. The thread ends afterwards. f must not panic, only return
+// errors.
+func enter(pid int, cgroups, kinds []string, f func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		// Never unlocked: the runtime throws the thread away with the goroutine.
@@ -102,6 +118,10 @@ func enter(pid int, kinds []string, f func() error) error {
 			// To change the mount namespace, a thread must not share its working directory.
 			if err := unix.Unshare(unix.CLONE_FS); err != nil {
 				return fmt.Errorf("unshare: %w", err)
+			}
+			// First, as their folders are those of the caller.
+			if err := joinCgroups(cgroups, "tasks"); err != nil {
+				return err
 			}
 			if err := setNamespaces(pid, kinds); err != nil {
 				return err
@@ -133,7 +153,7 @@ func setNamespaces(pid int, kinds []string) error {
 // InNet runs f on a thread in the network namespace of a process: sockets that
 // it opens stay there, and files under /proc/sys/net that it opens show the
 // values of that namespace.
-func InNet(pid int, f func() error) error { return enter(pid, []string{"net"}, f) }
+func InNet(pid int, f func() error) error { return enter(pid, nil, []string{"net"}, f) }
 
 // Net is InNet for this sandbox.
 func (s *Sandbox) Net(f func() error) error {
@@ -145,7 +165,9 @@ func (s *Sandbox) Net(f func() error) error {
 
 // Start starts a program inside the sandbox. It is a child of the caller: its
 // status, its resource usage and its signals are its own.
-func (s *Sandbox) Start(cmd *exec.Cmd) error { return enter(s.PID(), s.namespaces, cmd.Start) }
+func (s *Sandbox) Start(cmd *exec.Cmd) error {
+	return enter(s.PID(), s.cgroups, s.namespaces, cmd.Start)
+}
 
 // Dialer returns a function that connects from within the network namespace of a process.
 func Dialer(pid int) func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -155,3 +155,69 @@ relabelings:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* Nothing where cluster.cloud makes sense; else it fails. */}}
+{{- define "ack-exporter.cloudCheck" -}}
+{{- $cloud := .Values.cluster.cloud -}}
+{{- $oidc := eq $cloud.credentials "oidc" -}}
+{{- $environment := eq $cloud.credentials "environment" -}}
+{{- $byWebhook := not (empty $cloud.rrsaRoleName) -}}
+{{- $byToken := or $cloud.rrsaRoleARN $cloud.rrsaProviderARN -}}
+{{- if and $oidc (not $byWebhook) (not (and $cloud.rrsaRoleARN $cloud.rrsaProviderARN)) }}
+{{- fail "cluster.cloud.credentials: oidc needs rrsaRoleName, or rrsaRoleARN and rrsaProviderARN" }}
+{{- end }}
+{{- if and $byWebhook $byToken }}
+{{- fail "cluster.cloud.rrsaRoleName: the webhook says what rrsaRoleARN and rrsaProviderARN say; set one or the other" }}
+{{- end }}
+{{- if and (not $oidc) (or $byWebhook $byToken) }}
+{{- fail "cluster.cloud.credentials: a role of RRSA is of no use without oidc" }}
+{{- end }}
+{{- if ne $environment (not (empty $cloud.secret)) }}
+{{- fail "cluster.cloud.secret: goes with credentials environment, which needs it" }}
+{{- end }}
+{{- if and (ne $cloud.credentials "none") (not $cloud.region) (not $byWebhook) }}
+{{- fail "cluster.cloud.region: needed" }}
+{{- end }}
+{{- end -}}
+
+{{/* Flags for the API of the cloud. */}}
+{{- define "ack-exporter.cloudArgs" -}}
+{{- $cloud := .Values.cluster.cloud -}}
+{{- if ne $cloud.credentials "none" -}}
+- --cloud.credentials={{ $cloud.credentials }}
+{{- with $cloud.region }}
+- --cloud.region={{ . }}
+{{- end }}
+- --cloud.network={{ $cloud.network }}
+{{- with $cloud.clusterID }}
+- --cloud.cluster-id={{ . }}
+{{- end }}
+- --cloud.rate={{ $cloud.rate }}
+- --cloud.budget={{ int $cloud.budget }}
+- --cloud.timeout={{ $cloud.timeout }}
+{{- end -}}
+{{- end -}}
+
+{{- define "ack-exporter.rrsaFolder" -}}
+/var/run/secrets/ack.alibabacloud.com/rrsa-tokens
+{{- end -}}
+
+{{/* Environment for the API of the cloud, but what the webhook adds. */}}
+{{- define "ack-exporter.cloudEnvironment" -}}
+{{- $cloud := .Values.cluster.cloud -}}
+{{- if $cloud.rrsaRoleARN -}}
+- name: ALIBABA_CLOUD_ROLE_ARN
+  value: {{ $cloud.rrsaRoleARN | quote }}
+- name: ALIBABA_CLOUD_OIDC_PROVIDER_ARN
+  value: {{ $cloud.rrsaProviderARN | quote }}
+- name: ALIBABA_CLOUD_OIDC_TOKEN_FILE
+  value: {{ include "ack-exporter.rrsaFolder" . }}/token
+{{- end }}
+{{- if $cloud.secret -}}
+{{- range $name, $optional := dict "ALIBABA_CLOUD_ACCESS_KEY_ID" false "ALIBABA_CLOUD_ACCESS_KEY_SECRET" false "ALIBABA_CLOUD_SECURITY_TOKEN" true }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $cloud.secret }}, key: {{ $name }}{{ if $optional }}, optional: true{{ end }}}
+{{- end }}
+{{- end }}
+{{- end -}}

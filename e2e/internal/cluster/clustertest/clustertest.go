@@ -66,6 +66,16 @@ func Binaries(t testing.TB) cluster.Binaries {
 	return b
 }
 
+// Binary is one program. The first call on a machine builds it.
+func Binary(t testing.TB, program string) string {
+	t.Helper()
+	ctx, cancel := untilDeadline(t)
+	defer cancel()
+	path, err := cluster.Binary(ctx, program)
+	must(t, err)
+	return path
+}
+
 // Start starts a cluster in a world and waits until its API is ready.
 func Start(t testing.TB, w *world.World, options cluster.Options) *Cluster {
 	t.Helper()
@@ -202,11 +212,7 @@ func Balance(t testing.TB, w *world.World, clusterIP string, backends ...string)
 // joined. The first call on a machine builds it.
 func (c *Cluster) StateMetrics(t testing.TB, w *world.World, resources ...string) *cluster.StateMetrics {
 	t.Helper()
-	ctx, cancel := untilDeadline(t)
-	defer cancel()
-	program, err := cluster.Binary(ctx, "kube-state-metrics")
-	must(t, err)
-	s, err := c.Cluster.StateMetrics(t.Context(), w.Sandbox, program, resources...)
+	s, err := c.Cluster.StateMetrics(t.Context(), w.Sandbox, Binary(t, "kube-state-metrics"), resources...)
 	must(t, err)
 	atEnd(t, s)
 	return s

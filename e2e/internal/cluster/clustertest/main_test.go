@@ -20,5 +20,5 @@ func start(t *testing.T) *clustertest.Cluster {
 
 // TestBinaries builds the programs where they are not in the cache.
 func TestBinaries(t *testing.T) {
-	t.Logf("%+v", clustertest.Binaries(t))
+	t.Logf("%+v, %s", clustertest.Binaries(t), clustertest.Binary(t, "helm"))
 }
