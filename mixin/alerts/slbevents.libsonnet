@@ -38,7 +38,7 @@ local query = import '../lib/query.libsonnet';
       rules:
         a.steps(
           'ACKCloudAccountInArrears',
-          ['SP-11', 'EV-05', 'EV-06'],
+          ['SP-11'],
           function(step) services('arrears', step),
           function(_) 'Services whose load balancers cannot be set up, because the account is in arrears or its balance is too low: {{ $value }}.',
         ) +
