@@ -133,7 +133,7 @@ func watches() []string {
 	in := func(resource, selector string) string { return system + " " + resource + " " + selector }
 	named := func(resource, name string) string { return in(resource, "metadata.name="+name) }
 	list := []string{
-		" nodes ", " services ", " ingresses ", " secrets " + tlsSecrets,
+		" nodes ", " services ", " ingresses ", " secrets " + tlsSecrets, " events involvedObject.kind=Service",
 		" namespaces node-local-dns-injection=enabled",
 		" mutatingwebhookconfigurations metadata.name=" + controllerName,
 		in("pods", "k8s-app=kube-dns"),
