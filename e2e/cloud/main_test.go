@@ -186,10 +186,6 @@ func functions(region string) map[string]function {
 		"ProductQuotas": {"quotas:ListProductQuotas", 3, rows + 1, func(ctx context.Context, api aliyun.API) (any, int, error) {
 			return list(aliyun.ProductQuotas(ctx, api, "slb", region))
 		}},
-		"ProductQuota": {"quotas:GetProductQuota", 1, 1, func(ctx context.Context, api aliyun.API) (any, int, error) {
-			got, err := aliyun.ProductQuota(ctx, api, "slb", quotaCode, region)
-			return something(got, got.Code == ""), 1, err
-		}},
 	}
 }
 

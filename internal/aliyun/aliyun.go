@@ -57,7 +57,6 @@ var (
 	describeRouteEntries       = Action{VPC, "DescribeRouteEntryList"}
 	describeVSwitches          = Action{VPC, "DescribeVSwitches"}
 	listProductQuotas          = Action{Quotas, "ListProductQuotas"}
-	getProductQuota            = Action{Quotas, "GetProductQuota"}
 	assumeRole                 = Action{sts, "AssumeRoleWithOIDC"}
 	roleCredentials            = Action{metadata, "RAMRoleCredentials"}
 )

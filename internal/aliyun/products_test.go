@@ -90,7 +90,6 @@ const (
   "Dimensions":{"regionId":"cn-x"},"Period":{"PeriodUnit":"day","PeriodValue":1},"ApplicableRange":[60,100],
   "QuotaItems":[{"Quota":"60","QuotaUnit":"Count","Type":"BaseQuota","Usage":"12"}]}`
 	quotasBody = `{"RequestId":"r","TotalCount":1,"MaxResults":100,"NextToken":"","Quotas":[` + quotaObject + `]}`
-	quotaBody  = `{"RequestId":"r","Quota":` + quotaObject + `}`
 )
 
 // numberAt is a pointer to a Number.
@@ -190,9 +189,6 @@ func listings() []listing {
 		{"ProductQuotas", quotasBody, func(ctx context.Context, api API) (any, error) {
 			return ProductQuotas(ctx, api, "slb", "cn-x")
 		}, []Quota{quota}, `ListProductQuotas {"MaxResults":100,"ProductCode":"slb"}`},
-		{"ProductQuota", quotaBody, func(ctx context.Context, api API) (any, error) {
-			return ProductQuota(ctx, api, "slb", "slb_quota_instances_num", "cn-x")
-		}, quota, `GetProductQuota {"ProductCode":"slb","QuotaActionCode":"slb_quota_instances_num"}`},
 	}
 }
 
@@ -238,7 +234,6 @@ func TestAnAnswerAboutSomethingElse(t *testing.T) {
 	for name, err := range map[string]error{
 		"ACL":          second(AccessControlEntries(t.Context(), always(t, aclBody), "acl-b")),
 		"server group": second(ServerGroupBackends(t.Context(), always(t, serverGroupBody), "rsp-b")),
-		"quota":        second(ProductQuota(t.Context(), always(t, quotaBody), "slb", "slb_quota_certs_num", "cn-x")),
 	} {
 		if !errors.Is(err, collector.ErrDecode) {
 			t.Errorf("%s: got %v", name, err)
@@ -521,22 +516,15 @@ func TestQuotaUsage(t *testing.T) {
 
 func TestQuotasOfProductsThatWantARegion(t *testing.T) {
 	t.Parallel()
-	for body, ask := range map[string]func(API) error{
-		quotasBody: func(api API) error { _, err := ProductQuotas(t.Context(), api, "ecs", "cn-x"); return err },
-		quotaBody: func(api API) error {
-			_, err := ProductQuota(t.Context(), api, "slb", "slb_quota_instances_num", "cn-x")
-			return err
-		},
-	} {
-		api := &stored{t: t, answer: func(n int, action Action, _ map[string]any) (string, error) {
-			if n == 1 {
-				return "", &Error{Action: action, Code: "MissingParameter.Dimensions", kind: errRefused}
-			}
-			return body, nil
-		}}
-		if err := ask(api); err != nil || len(api.calls) != 2 || !strings.Contains(api.calls[1], `"Dimensions":[{"Key":"regionId","Value":"cn-x"}]`) {
-			t.Errorf("%v, %v", err, api.calls)
+	api := &stored{t: t, answer: func(n int, action Action, _ map[string]any) (string, error) {
+		if n == 1 {
+			return "", &Error{Action: action, Code: "MissingParameter.Dimensions", kind: errRefused}
 		}
+		return quotasBody, nil
+	}}
+	_, err := ProductQuotas(t.Context(), api, "ecs", "cn-x")
+	if err != nil || len(api.calls) != 2 || !strings.Contains(api.calls[1], `"Dimensions":[{"Key":"regionId","Value":"cn-x"}]`) {
+		t.Errorf("%v, %v", err, api.calls)
 	}
 }
 

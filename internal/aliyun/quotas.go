@@ -55,27 +55,6 @@ func ProductQuotas(ctx context.Context, api API, productCode, region string) ([]
 	return list, err
 }
 
-// ProductQuota asks for one quota. region is named only where the product asks for it.
-func ProductQuota(ctx context.Context, api API, productCode, code, region string) (Quota, error) {
-	parameters := map[string]any{"ProductCode": productCode, "QuotaActionCode": code}
-	quota, err := oneQuota(ctx, api, parameters)
-	if wantsDimensions(err) {
-		return oneQuota(ctx, api, with(parameters, "Dimensions", inRegion(region)))
-	}
-	return quota, err
-}
-
-func oneQuota(ctx context.Context, api API, parameters map[string]any) (Quota, error) {
-	var out struct{ Quota *Quota }
-	if err := api.Call(ctx, getProductQuota, parameters, &out); err != nil {
-		return Quota{}, err
-	}
-	if out.Quota == nil || out.Quota.Code != parameters["QuotaActionCode"] {
-		return Quota{}, decodeError(getProductQuota, "the answer is not about the quota asked for")
-	}
-	return *out.Quota, nil
-}
-
 func wantsDimensions(err error) bool {
 	refused, ok := errors.AsType[*Error](err)
 	return ok && strings.HasPrefix(refused.Code, "MissingParameter")

@@ -55,7 +55,6 @@ func (c *Cloud) quotas() []action {
 			product, text("QuotaCategory", "CommonQuota", "FlowControl", "WhiteListLabel"), text("QuotaActionCode"), pairs("Dimensions", 10),
 			text("NextToken"), number("MaxResults", 1, 100, 30),
 		}, c.listQuotas},
-		{quotas, "GetProductQuota", []parameter{product, text("QuotaActionCode").need(), pairs("Dimensions", 10)}, c.getQuota},
 	}
 }
 
@@ -85,17 +84,6 @@ func (c *Cloud) listQuotas(q query) (object, error) {
 		all = append(all, r.object())
 	}
 	return object{"Quotas": all, "NextToken": next, "MaxResults": q.numbers["MaxResults"], "TotalCount": len(rows)}, nil
-}
-
-func (c *Cloud) getQuota(q query) (object, error) {
-	if err := c.checkDimensions(q); err != nil {
-		return nil, err
-	}
-	r, ok := c.Quotas.rows[QuotaKey(q.text("ProductCode"), q.text("QuotaActionCode"))]
-	if !ok || !tagged(r.Dimensions, q.pairs["Dimensions"]) {
-		return nil, refuse(http.StatusNotFound, "QUOTA.NOT.EXISTED", "The quota does not exist.")
-	}
-	return object{"Quota": r.object()}, nil
 }
 
 func (q Quota) object() object {
