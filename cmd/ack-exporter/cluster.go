@@ -203,7 +203,7 @@ func (f *slbFlags) collector(log *slog.Logger, cloud cloud, flags *cloudFlags, s
 }
 
 func addClusterCommand(app *kingpin.Application) *clusterCommand {
-	cmd := app.Command("cluster", "Expose the state of the cluster as its API server has it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates.")
+	cmd := app.Command("cluster", "Expose the state of the cluster as its API server and the API of the cloud have it: CoreDNS, NodeLocal DNSCache, kube-proxy, certificates, load balancers, instances.")
 	c := &clusterCommand{}
 	cmd.Flag("kubeconfig", "How to reach the API server; default: the service account of the pod.").StringVar(&c.kubeconfig)
 	cmd.Flag("namespace", "Namespace of the lease and of the ConfigMap for the DNS probes; default: that of the pod.").StringVar(&c.namespace)
