@@ -483,6 +483,26 @@ func TestScrapesInQuickSuccession(t *testing.T) {
 	expect(t, set, map[string]string{errorsOf("timeout"): "0"})
 }
 
+// What asks outside of the cluster fails as loudly as anything, but readiness does not
+// wait for it.
+func TestReadyWithoutWhatIsExternal(t *testing.T) {
+	t.Parallel()
+	for external, pending := range map[bool]int{false: 1, true: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			refused := &fake{collect: func(context.Context, int64) ([]prometheus.Metric, error) { return nil, collector.ErrForbidden }}
+			spec := background(refused)
+			spec.External = external
+			set := newSet(t, spec)
+			defer running(t, set)()
+			synctest.Wait()
+			if p := set.Pending(); len(p) != pending {
+				t.Errorf("external %t: %v", external, p)
+			}
+			expect(t, set, map[string]string{errorsOf("forbidden"): "1"})
+		})
+	}
+}
+
 func TestReadyWithoutAScrape(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -88,10 +88,10 @@ type networkFlags struct {
 }
 
 func (f *networkFlags) add(cmd *kingpin.CmdClause) {
-	f.vpc = addBackgroundCollector(cmd, "vpc", "custom entries of route tables and free addresses of vSwitches, from the API of the cloud", "10m")
+	f.vpc = addBackgroundCollector(cmd, "vpc", "custom entries of route tables and free addresses of vSwitches, from the API of the cloud", "10m").external()
 	cmd.Flag("collector.vpc.route-entries-quota", "Custom entries that a route table can have, where Quota Center does not tell; 0: the documented default.").
 		Default("0").IntVar(&f.routeEntries)
-	f.certificates = addBackgroundCollector(cmd, "certificate_load_balancers", "certificates of HTTPS listeners of CLB instances, from the API of the cloud", "10m")
+	f.certificates = addBackgroundCollector(cmd, "certificate_load_balancers", "certificates of HTTPS listeners of CLB instances, from the API of the cloud", "10m").external()
 }
 
 // newVPC makes the collector vpc.
@@ -175,7 +175,7 @@ type slbFlags struct {
 func (f *slbFlags) add(cmd *kingpin.CmdClause) {
 	const name = "slb"
 	f.quotas = make(map[string]string)
-	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m").slow()
+	f.collectorFlags = addBackgroundCollector(cmd, name, "classic load balancers of the cluster: quotas, headroom and drift", "5m").slow().external()
 	cmd.Flag("collector."+name+".calls", "Calls about load balancers that one refresh may make; what does not fit waits for the next.").
 		Default("400").IntVar(&f.calls)
 	cmd.Flag("collector."+name+".quota", "Limit of a quota where Quota Center does not tell, as slb_quota_backendservers_num=400; may be repeated.").
@@ -220,7 +220,7 @@ func addClusterCommand(app *kingpin.Application) *clusterCommand {
 	c.certificateSecrets = addBackgroundCollector(cmd, "certificate_secrets", "certificates in Secrets, and the hosts of Ingresses that they cover", "30s")
 	c.bundles.add(cmd)
 	c.endpoints.add(cmd)
-	c.instances = addBackgroundCollector(cmd, "instances", "instances of the nodes, as the API of the cloud has them; needs --cloud.credentials", "5m").slow()
+	c.instances = addBackgroundCollector(cmd, "instances", "instances of the nodes, as the API of the cloud has them; needs --cloud.credentials", "5m").slow().external()
 	c.instanceConditions = addBackgroundCollector(cmd, "instance_conditions", "nodes whose instance is about to be released, as the node problem detector has it", "15s")
 	c.cloud.add(cmd)
 	c.slb.add(cmd)

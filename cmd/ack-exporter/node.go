@@ -104,6 +104,8 @@ type collectorFlags struct {
 	interval   time.Duration // where background
 	// isSlow: a refresh may take as long as the interval.
 	isSlow bool
+	// isExternal: the exporter is ready without it.
+	isExternal bool
 }
 
 func addCollector(cmd *kingpin.CmdClause, name, help string) *collectorFlags {
@@ -123,6 +125,12 @@ func addBackgroundCollector(cmd *kingpin.CmdClause, name, help, interval string)
 // slow says that a refresh may take as long as the interval.
 func (f *collectorFlags) slow() *collectorFlags {
 	f.isSlow = true
+	return f
+}
+
+// external marks a collector that asks something outside of the cluster.
+func (f *collectorFlags) external() *collectorFlags {
+	f.isExternal = true
 	return f
 }
 
@@ -241,7 +249,9 @@ func (f *collectorFlags) spec(c collector.Collector, scrapeTimeout time.Duration
 	if !f.isSlow {
 		timeout = min(timeout, backgroundTimeout)
 	}
-	return collector.Spec{Name: f.name, Collector: c, Interval: f.interval, Timeout: timeout, Spread: time.Second}, nil
+	return collector.Spec{
+		Name: f.name, Collector: c, Interval: f.interval, Timeout: timeout, Spread: time.Second, External: f.isExternal,
+	}, nil
 }
 
 // run serves until ctx ends.

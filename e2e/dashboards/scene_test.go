@@ -38,7 +38,8 @@ const (
 // busyNodes are nodes on which a lot is wrong: there is something to see in every
 // panel. One has an exporter that may see everything, one an exporter that may
 // not, one has none; all share a connection tracking table that fills up again
-// and again. The first is a master with certificates that are wrong in many ways.
+// and again. The first is a master with certificates that are wrong in many ways. The
+// cluster role tells of another cluster, and of the cloud that it is in.
 func busyNodes(t *testing.T) http.Handler {
 	t.Helper()
 	limit := lowerLimit(t)
@@ -57,10 +58,12 @@ func busyNodes(t *testing.T) http.Handler {
 		monitoringtest.RenewalJob{Name: "cert-job-masters", Started: time.Now().Add(-50 * time.Hour), Completed: true},
 		monitoringtest.RenewalJob{Name: "cert-job-workers", Started: time.Now().Add(-49 * time.Hour), Failed: true},
 	)
+	troubledCloud(t, w)
 	stack := monitor(t, w, map[string][]monitoring.Target{
 		monitoringtest.Exporters: {
 			monitoringtest.Target(exporter.Address, firstNode, "pod-1"),
 			monitoringtest.Target(secondAddress, secondNode, "pod-2"),
+			monitoringtest.Target(cloudAddress, thirdNode, "cluster-1"),
 		},
 		monitoringtest.ClusterInfo: {cluster.Target()},
 	})
