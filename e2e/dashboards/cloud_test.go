@@ -43,7 +43,7 @@ func troubledCloud(t *testing.T, w *world.World) {
 	}
 	change(cloudcluster.Subscription, func(i *cloud.Instance) {
 		i.Expiry, i.Renewal = time.Now().Add(50*time.Hour), "NotRenewal"
-		i.Events = []cloud.SystemEvent{{ID: "e-1", Type: "SystemMaintenance.Reboot", NotBefore: time.Now().Add(30 * time.Hour)}}
+		i.Events = []cloud.SystemEvent{{ID: "e-1", Type: "SystemMaintenance.Reboot", Status: "Scheduled", NotBefore: time.Now().Add(30 * time.Hour)}}
 	})
 	change(cloudcluster.Spot, func(i *cloud.Instance) { i.Locks, i.Status = []string{"Recycling"}, "Stopped" })
 	id, err := c.LoadBalancer(t.Context(), cloudcluster.Web)
