@@ -36,5 +36,5 @@ func BenchmarkNodes(b *testing.B) {
 	b.ReportMetric(calls, "calls/refresh")
 	b.ReportMetric(calls/aliyun.DefaultRate, "s-at-default-rate")
 	b.ReportMetric(float64(len(metrics)), "series")
-	runtime.KeepAlive(c)
+	runtime.KeepAlive(metrics)
 }
