@@ -18,6 +18,7 @@ func BenchmarkNodes(b *testing.B) {
 	heap := func() float64 {
 		var m runtime.MemStats
 		runtime.GC()
+		runtime.GC()
 		runtime.ReadMemStats(&m)
 		return float64(m.HeapAlloc)
 	}
@@ -36,5 +37,7 @@ func BenchmarkNodes(b *testing.B) {
 	b.ReportMetric(calls, "calls/refresh")
 	b.ReportMetric(calls/aliyun.DefaultRate, "s-at-default-rate")
 	b.ReportMetric(float64(len(metrics)), "series")
-	runtime.KeepAlive(metrics)
+	for _, weighed := range []any{a, c, metrics} {
+		runtime.KeepAlive(weighed)
+	}
 }
