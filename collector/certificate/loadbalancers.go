@@ -65,7 +65,7 @@ func (*LoadBalancers) Families() []*collector.Family { return families() }
 // fails, nothing is told.
 func (l *LoadBalancers) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if l.config.API == nil {
-		return nil, fmt.Errorf("there are no credentials for the API of the cloud: %w", collector.ErrNotApplicable)
+		return nil, aliyun.ErrNoCredentials
 	}
 	ids, err := l.loadBalancers(ctx)
 	if err != nil {

@@ -61,7 +61,7 @@ func (*Nodes) Families() []*collector.Family {
 // one that fails leaves what the others say as a partial result.
 func (c *Nodes) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if c.config.API == nil {
-		return nil, fmt.Errorf("there are no credentials for the API of the cloud: %w", collector.ErrNotApplicable)
+		return nil, aliyun.ErrNoCredentials
 	}
 	nodes, err := c.config.Nodes.List()
 	if err != nil {

@@ -64,7 +64,6 @@ type Collector struct {
 	scanner *inventory.Scanner
 	quotas  *quotaReader
 	watch   *drift.Watch
-	logged  map[driftKey]bool
 	stopped map[inventory.Stop]float64
 	// last is when the last refresh ended.
 	last time.Time
@@ -109,7 +108,7 @@ func (c *Collector) Rest() time.Duration {
 // quotas, endpoints and single groups that cannot be read are errors next to the rest.
 func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if c.config.API == nil {
-		return nil, fmt.Errorf("there are no credentials for the API of the cloud: %w", collector.ErrNotApplicable)
+		return nil, aliyun.ErrNoCredentials
 	}
 	cluster, endpointsErr, err := c.cluster(ctx)
 	if err != nil {
@@ -191,21 +190,11 @@ func (c *Collector) drift(ctx context.Context, cluster ccm.Cluster, services []c
 	return metrics, err
 }
 
-// driftKey tells findings apart.
-type driftKey struct {
-	kind     drift.Kind
-	balancer string
-	service  types.NamespacedName
-}
-
 // logNew names what was not found the last time, and how many there are beyond maxLogged.
 func (c *Collector) logNew(findings []drift.Finding) {
-	now := make(map[driftKey]bool, len(findings))
 	added := 0
 	for _, f := range findings {
-		key := driftKey{f.Kind, f.LoadBalancerID, f.Service}
-		now[key] = true
-		if c.logged[key] {
+		if !f.New {
 			continue
 		}
 		if added++; added <= maxLogged {
@@ -216,7 +205,6 @@ func (c *Collector) logNew(findings []drift.Finding) {
 	if added > maxLogged {
 		c.config.Log.Info("more load balancers are not as they should be", "count", added-maxLogged)
 	}
-	c.logged = now
 }
 
 // cluster is what the cloud controller manager sees. endpointsErr is why endpoints of some

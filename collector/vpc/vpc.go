@@ -89,7 +89,7 @@ func (*Collector) Families() []*collector.Family {
 // not at all; that one fails leaves the others.
 func (c *Collector) Collect(ctx context.Context) ([]prometheus.Metric, error) {
 	if c.config.API == nil {
-		return nil, fmt.Errorf("there are no credentials for the API of the cloud: %w", collector.ErrNotApplicable)
+		return nil, aliyun.ErrNoCredentials
 	}
 	f, err := c.fleet(ctx)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"ack-exporter/collector"
 )
 
 // API is what the functions of the products need of a Client.
@@ -21,6 +23,10 @@ type API interface {
 	// The region is added where the product wants it.
 	Call(ctx context.Context, action Action, parameters map[string]any, out any) error
 }
+
+// ErrNoCredentials is of a collector that has no API to ask, since there are no
+// credentials for it. It is a kind of collector.ErrNotApplicable.
+var ErrNoCredentials = fmt.Errorf("there are no credentials for the API of the cloud: %w", collector.ErrNotApplicable)
 
 // Product is one of the products whose API is asked.
 type Product string

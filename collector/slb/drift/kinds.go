@@ -98,6 +98,8 @@ type Finding struct {
 	Count int
 	// Details name some of the items, for a log.
 	Details []string
+	// New: it was not found the time before. A Tracker knows.
+	New bool
 }
 
 // maxDetails is how many items a Finding names.

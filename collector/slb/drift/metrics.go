@@ -27,14 +27,16 @@ type Tracker struct {
 // NewTracker makes a Tracker that has seen nothing.
 func NewTracker() *Tracker { return &Tracker{changes: make(map[Kind]float64)} }
 
-// Metrics are those of what was found now. What is wrong the first time has been so before
-// anybody looked, and is not counted.
+// Metrics are those of what was found now, of which it marks what is New. What is wrong the
+// first time has been so before anybody looked, and is not counted.
 func (t *Tracker) Metrics(found []Finding) []prometheus.Metric {
 	var metrics []prometheus.Metric
 	now := make(map[key]bool, len(found))
-	for _, f := range found {
+	for i := range found {
+		f := &found[i]
 		now[f.key()] = true
-		if t.before != nil && !t.before[f.key()] {
+		f.New = !t.before[f.key()]
+		if t.before != nil && f.New {
 			t.changes[f.Kind]++
 		}
 		metrics = append(metrics, familyDrift.Metric(float64(f.Count), f.LoadBalancerID, f.Service.Namespace, f.Service.Name, string(f.Kind)))
