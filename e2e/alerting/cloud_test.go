@@ -10,7 +10,7 @@ import (
 
 	"ack-exporter/e2e/internal/cloud"
 	"ack-exporter/e2e/internal/cloudcluster"
-	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cloudcluster/cloudclustertest"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/monitoring/monitoringtest"
@@ -49,16 +49,7 @@ func TestCloud(t *testing.T) {
 
 func newCloudScene(t *testing.T, w *world.World) *cloudScene {
 	t.Helper()
-	api := clustertest.Start(t, w, cluster.Options{})
-	c, err := cloudcluster.Start(t.Context(), cloudcluster.Config{API: api.Cluster, Sandbox: w.Sandbox})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	flags, err := c.ClusterRoleFlags(t.Context())
-	must(t, err)
+	c, flags := cloudclustertest.Start(t, w)
 	p := exporter.Start(t, w, exporter.Config{Role: node.RoleCluster, Wrapper: c.Wrapper(), Args: append(flags, c.Flags("2s")...)})
 	p.AwaitReady(t, patience)
 	return &cloudScene{c}

@@ -15,7 +15,7 @@ import (
 
 	"ack-exporter/e2e/internal/cloud"
 	"ack-exporter/e2e/internal/cloudcluster"
-	"ack-exporter/e2e/internal/cluster"
+	"ack-exporter/e2e/internal/cloudcluster/cloudclustertest"
 	"ack-exporter/e2e/internal/cluster/clustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/node"
@@ -32,12 +32,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	w := world.New(t)
-	api := clustertest.Start(t, w, cluster.Options{})
-	c, err := cloudcluster.Start(t.Context(), cloudcluster.Config{API: api.Cluster, Sandbox: w.Sandbox})
-	must(t, err)
-	t.Cleanup(func() { must(t, c.Close()) })
-	role, err := c.ClusterRoleFlags(t.Context())
-	must(t, err)
+	c, role := cloudclustertest.Start(t, w)
 	return &scene{c, w, role}
 }
 

@@ -10,8 +10,7 @@ import (
 
 	"ack-exporter/e2e/internal/cloud"
 	"ack-exporter/e2e/internal/cloudcluster"
-	"ack-exporter/e2e/internal/cluster"
-	"ack-exporter/e2e/internal/cluster/clustertest"
+	"ack-exporter/e2e/internal/cloudcluster/cloudclustertest"
 	"ack-exporter/e2e/internal/exporter"
 	"ack-exporter/e2e/internal/node"
 	"ack-exporter/e2e/internal/world"
@@ -24,16 +23,7 @@ const cloudAddress = "127.0.0.1:9779"
 // what dashboards can show of a cloud is wrong there.
 func troubledCloud(t *testing.T, w *world.World) {
 	t.Helper()
-	api := clustertest.Start(t, w, cluster.Options{})
-	c, err := cloudcluster.Start(t.Context(), cloudcluster.Config{API: api.Cluster, Sandbox: w.Sandbox})
-	must(t, err)
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	flags, err := c.ClusterRoleFlags(t.Context())
-	must(t, err)
+	c, flags := cloudclustertest.Start(t, w)
 	exporter.Start(t, w, exporter.Config{
 		Role: node.RoleCluster, Address: cloudAddress, Wrapper: c.Wrapper(), Args: append(flags, c.Flags("2s")...),
 	}).AwaitReady(t, patience)

@@ -71,7 +71,7 @@ type Cluster struct {
 // Start makes it, and serves the API of the cloud until Close.
 func Start(ctx context.Context, config Config) (*Cluster, error) {
 	c := &Cluster{Cluster: config.API, Key: key, sandbox: config.Sandbox, unplug: func() error { return nil }}
-	for _, step := range []func(context.Context) error{c.open, c.Plug, c.grant, c.register, c.Ensure} {
+	for _, step := range []func(context.Context) error{c.open, c.Plug, c.GrantShipped, c.register, c.Ensure} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("cluster in a simulated cloud: %w", err), c.Close())
 		}
@@ -116,18 +116,6 @@ func (c *Cluster) Unplug() error {
 
 // Close ends what Start has started. The cluster stays the caller's.
 func (c *Cluster) Close() error { return c.Unplug() }
-
-// grant gives the cluster role the rights that the project ships.
-func (c *Cluster) grant(ctx context.Context) error {
-	repository, err := cluster.Repository(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.Apply(ctx, []byte(`{apiVersion: v1, kind: Namespace, metadata: {name: `+rolesNamespace+`}}`)); err != nil {
-		return err
-	}
-	return c.ApplyFile(ctx, filepath.Join(repository, "deploy", "rbac", "cluster.yaml"))
-}
 
 // register writes what kubelets, controllers and people would.
 func (c *Cluster) register(ctx context.Context) error {

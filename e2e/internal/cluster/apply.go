@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +48,19 @@ func (c *Cluster) ApplyFile(ctx context.Context, path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// GrantShipped makes the namespace of the exporter, and gives the cluster role the rights
+// that the project ships.
+func (c *Cluster) GrantShipped(ctx context.Context) error {
+	repository, err := Repository(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.Apply(ctx, []byte(`{apiVersion: v1, kind: Namespace, metadata: {name: ack-exporter}}`)); err != nil {
+		return err
+	}
+	return c.ApplyFile(ctx, filepath.Join(repository, "deploy", "rbac", "cluster.yaml"))
 }
 
 // Put is Apply for typed objects. They may come from the API.

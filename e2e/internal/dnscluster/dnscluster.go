@@ -111,24 +111,12 @@ func Start(ctx context.Context, config Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Cluster: api, folder: config.Folder, cleanup: []func() error{api.Close}}
-	for _, step := range []func(context.Context) error{c.grant, c.startServers, c.register} {
+	for _, step := range []func(context.Context) error{c.GrantShipped, c.startServers, c.register} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
 	return c, nil
-}
-
-// grant gives the cluster role the rights that the project ships.
-func (c *Cluster) grant(ctx context.Context) error {
-	repository, err := cluster.Repository(ctx)
-	if err != nil {
-		return err
-	}
-	if err := c.Apply(ctx, []byte(`{apiVersion: v1, kind: Namespace, metadata: {name: `+namespace+`}}`)); err != nil {
-		return err
-	}
-	return c.ApplyFile(ctx, filepath.Join(repository, "deploy", "rbac", "cluster.yaml"))
 }
 
 func (c *Cluster) startServers(ctx context.Context) error {
